@@ -1,0 +1,170 @@
+"""What goes through the house: submissions, senders, and the header fields of a message."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+_BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_id(now: float) -> str:
+    """An id for a message received at `now` (unix seconds): 16 letters and digits, sorts by time."""
+    number = (int(now * 1000) << 32) | secrets.randbits(32)
+    letters = []
+    for _ in range(16):
+        letters.append(_BASE32[number & 31])
+        number >>= 5
+    return "".join(reversed(letters))
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """Who a message is from and for (RFC 5321 2.3.1). The null sender is the empty string."""
+
+    mail_from: str
+    recipients: tuple[str, ...]
+    smtputf8: bool = False
+    eight_bit: bool = False
+    """True if the client declared BODY=8BITMIME."""
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """One mail transaction as it came in; nothing changes it any more.
+
+    `content` is the message with CRLF line ends and without dot-stuffing, byte for byte as the client meant it.
+    """
+
+    id: str
+    received: float
+    """Unix seconds at the end of DATA."""
+    envelope: Envelope
+    content: bytes
+    client_ip: str
+    client_port: int = 0
+    helo: str = ""
+    login: str | None = None
+    """The SASL login, if there was one."""
+    server: str | None = None
+    """Name of the customer's MTA that speaks here (its login matched `server_logins`); its headers are trusted."""
+    protocol: str = "ESMTP"
+    """For the Received field: SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA and the UTF8 forms (RFC 3848, 6531)."""
+    tls: str | None = None
+    """Protocol and cipher, if the session was encrypted."""
+    listener: str = ""
+
+
+class Sender(msgspec.Struct, frozen=True):
+    """Who is behind a submission: the customer's account, and the mailbox, script or host inside it."""
+
+    account: str
+    name: str
+    """`user@domain`, `server/uid:script` or an address."""
+    kind: str
+    """mailbox | script | system | forwarder | address"""
+    source: str
+    """The identity rule that found it, for example `header:X-AuthUser`."""
+    client_ip: str | None = None
+    """The address the author's own client came from, where it is known (not the customer's server)."""
+    script: str | None = None
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """One piece of evidence: its name, its weight and a sentence with its numbers.
+
+    The weight is a log-likelihood ratio in nats: positive speaks for abuse, negative against.
+    """
+
+    name: str
+    weight: float
+    reason: str
+    volume: bool = False
+    """True if it is about volume alone; such evidence may defer or hold, never convict."""
+    shadow: bool = False
+    """True if it is on trial: recorded, but without effect."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What is to be done with a submission, and why. The weights of the signals not in shadow add up to `score`."""
+
+    action: str
+    """relay | defer | hold | quarantine | reject"""
+    score: float
+    code: str
+    """The stable word of the deciding reason, for reply, log and metric."""
+    signals: tuple[Signal, ...]
+    reason: str = ""
+    suspend: str | None = None
+    """The sender or account to suspend as of now, if any."""
+    wait: float = 0.0
+    """Seconds until a deferred or held message is to be looked at again; 0 on a hold: a person decides."""
+    evidence: float = 0.0
+    """What the sender's suspicion grows (or shrinks) by, in nats."""
+
+
+class Headers:
+    """The header section of a message: fields in order, names in lower case, values unfolded."""
+
+    __slots__ = ("end", "fields")
+
+    def __init__(self, content: bytes) -> None:
+        """Read the header of `content`, up to the first empty line; lines that are no field are left out."""
+        if content[:2] == b"\r\n":
+            stop, self.end = 0, 2
+        else:
+            stop = content.find(b"\r\n\r\n")
+            self.end = stop + 4
+            if stop < 0:
+                stop = self.end = len(content)
+        head = content[:stop]
+        if b"\r\n " in head or b"\r\n\t" in head:
+            # RFC 5322 2.2.3: unfolding removes the CRLF, the white space stays.
+            head = head.replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t")
+        try:
+            text = head.decode("utf-8")
+        except UnicodeDecodeError:
+            text = head.decode("latin-1")
+        self.fields: list[tuple[str, str]] = []
+        for line in text.split("\r\n"):
+            name, colon, value = line.partition(":")
+            if colon:
+                self.fields.append((name.rstrip(" \t").lower(), value.strip(" \t")))
+
+    def __contains__(self, name: str) -> bool:
+        return any(field == name for field, _ in self.fields)
+
+    def get(self, name: str) -> str | None:
+        """The first field's value, or None. `name` is in lower case."""
+        for field, value in self.fields:
+            if field == name:
+                return value
+        return None
+
+    def all(self, name: str) -> Iterator[str]:
+        """The values of all fields of that name, top to bottom. `name` is in lower case."""
+        return (value for field, value in self.fields if field == name)
+
+
+def without_fields(content: bytes, header_end: int, names: Iterable[str]) -> list[bytes]:
+    """`content` in pieces without the header fields called `names`; every other octet stays as it is.
+
+    `header_end` is `Headers.end` of the same content.
+    """
+    wanted = b"|".join(re.escape(name.encode("ascii")) for name in names)
+    pieces, kept = [], 0
+    # One field: its name at the start of a line, up to the line end that no white space follows.
+    for field in re.finditer(
+        rb"^(?:" + wanted + rb")[ \t]*:.*(?:\r\n[ \t].*)*(?:\r\n|\Z)", content[:header_end], re.M | re.I
+    ):
+        pieces.append(content[kept : field.start()])
+        kept = field.end()
+    pieces.append(content[kept:])
+    return [piece for piece in pieces if piece]
+
+
+def domain_of(address: str) -> str:
+    """The domain of an address in lower case; empty for the null sender or a bare local part."""
+    _, at, domain = address.rpartition("@")
+    return domain.lower() if at else ""

@@ -1,0 +1,52 @@
+"""The mail log: one JSON line an event. What an operator greps for is an API; see docs/operations.md."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+import msgspec
+
+_encode = msgspec.json.Encoder().encode
+
+
+class MailLog:
+    """Collects the lines of one loop turn and writes them at once."""
+
+    def __init__(
+        self, stream: TextIO | None = None, call_soon: Callable[[Callable[[], None]], Any] | None = None
+    ):
+        """`call_soon` defers the writing to the end of the loop turn; without it every line is written at once."""
+        self._stream = stream or sys.stderr
+        self._call_soon = call_soon
+        self._lines: list[bytes] = []
+
+    def event(self, type_: str, now: float, **fields: Any) -> None:
+        """Write one line: `type`, `timestamp` (unix seconds) and the fields. Values are escaped by the encoder."""
+        self._lines.append(_encode({"type": type_, "timestamp": round(now, 3), **fields}))
+        if self._call_soon is None:
+            self.flush()
+        elif len(self._lines) == 1:
+            self._call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what was collected. A log that cannot be written never stops mail."""
+        lines, self._lines = self._lines, []
+        if not lines:
+            return
+        try:
+            self._stream.write(b"\n".join(lines).decode() + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            logging.getLogger(__name__).debug("mail log cannot be written", exc_info=True)
+
+
+def set_up(level: int = logging.INFO) -> None:
+    """Ordinary program messages go to standard error; libraries that log message content are kept silent."""
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+    )
+    # aiosmtpd writes what clients send to its DEBUG log.
+    logging.getLogger("mail").setLevel(logging.WARNING)

@@ -1,0 +1,86 @@
+"""SMTP replies as values: code, enhanced status code, text. All of our own are made here."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True):
+    """One SMTP reply (RFC 5321 4.2, RFC 3463). `text` may hold several lines, divided by "\\n"."""
+
+    code: int
+    enhanced: str
+    text: str
+
+    @property
+    def accepted(self) -> bool:
+        """True for 2xx."""
+        return 200 <= self.code < 300
+
+    @property
+    def temporary(self) -> bool:
+        """True for 4xx: the client keeps the message and tries again."""
+        return 400 <= self.code < 500
+
+    @property
+    def permanent(self) -> bool:
+        """True for 5xx: the client gives the message back to its author."""
+        return 500 <= self.code < 600
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.enhanced} {self.text}" if self.enhanced else f"{self.code} {self.text}"
+
+    def wire(self) -> bytes:
+        """The reply as octets, with every line but the last marked as continued (RFC 5321 4.2.1)."""
+        lead = f"{self.enhanced} " if self.enhanced else ""
+        *first, last = self.text.split("\n")
+        lines = [f"{self.code}-{lead}{line}\r\n" for line in first]
+        lines.append(f"{self.code} {lead}{last}\r\n")
+        return "".join(lines).encode("utf-8", "replace")
+
+
+def parse(code: int, text: str) -> Reply:
+    """A reply as another server gave it: finds the enhanced status code (RFC 2034) in front of the text."""
+    lines = text.split("\n")
+    word, _, _ = lines[0].partition(" ")
+    parts = word.split(".")
+    if len(parts) == 3 and parts[0] in ("2", "4", "5") and all(p.isdigit() and len(p) <= 3 for p in parts):
+        return Reply(code, word, "\n".join(line.removeprefix(word).lstrip(" ") for line in lines))
+    return Reply(code, "", text)
+
+
+# Each word below is stable: it stands in the reply, in the log and in the documentation (docs/replies.md).
+OUR_FAULT = Reply(451, "4.3.0", "OG-FAULT our fault, please try again")
+OVERLOADED = Reply(452, "4.3.1", "OG-FULL no room to keep the message, please try again")
+SHUTTING_DOWN = Reply(421, "4.3.2", "OG-STOP restarting, please try again")
+NO_NEXT_HOP = Reply(451, "4.4.1", "OG-NEXTHOP no next hop can be reached")
+
+
+def queued(id_: str) -> Reply:
+    """The message is safe in the spool and will be delivered."""
+    return Reply(250, "2.0.0", f"Ok: queued as {id_}")
+
+
+def held(id_: str) -> Reply:
+    """The message is safe in the spool and waits for time or for a person."""
+    return Reply(250, "2.0.0", f"Ok: held for review as {id_}")
+
+
+def deferred(word: str, why: str, retry_after: float, id_: str) -> Reply:
+    """The client keeps the message; `word` is the stable code, `retry_after` seconds."""
+    return Reply(451, "4.7.1", f"{word} {why}, retry after {retry_after:.0f}s {id_}")
+
+
+def refused(word: str, why: str, id_: str) -> Reply:
+    """The message is refused for good."""
+    return Reply(550, "5.7.1", f"{word} {why} {id_}")
+
+
+def suspended_login() -> Reply:
+    """Answer to AUTH of a suspended login (525 5.7.13: RFC 7372 registers it as "user account disabled")."""
+    return Reply(525, "5.7.13", "OG-SUSPENDED this account may not send; ask your provider's abuse desk")
+
+
+def suspended(id_: str) -> Reply:
+    """Answer to a message of a suspended sender."""
+    return Reply(550, "5.7.1", f"OG-SUSPENDED this sender may not send; ask your provider's abuse desk {id_}")
