@@ -15,9 +15,7 @@ _encode = msgspec.json.Encoder().encode
 class MailLog:
     """Collects the lines of one loop turn and writes them at once."""
 
-    def __init__(
-        self, stream: TextIO | None = None, call_soon: Callable[[Callable[[], None]], Any] | None = None
-    ):
+    def __init__(self, stream: TextIO | None = None, call_soon: Callable[[Callable[[], None]], Any] | None = None):
         """`call_soon` defers the writing to the end of the loop turn; without it every line is written at once."""
         self._stream = stream or sys.stderr
         self._call_soon = call_soon
