@@ -13,11 +13,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class MailLog:
-    """Collects the lines of one loop turn and writes them at once."""
+    """Collects lines for a moment and writes them at once."""
 
     def __init__(self, stream: TextIO | None = None, call_soon: Callable[[Callable[[], None]], Any] | None = None):
-        """`call_soon` defers the writing to the end of the loop turn; without it every line is written at once."""
-        self._stream = stream or sys.stderr
+        """`call_soon` has the writing done in a moment; without it every line is written at once."""
+        self._stream = stream or sys.stdout
         self._call_soon = call_soon
         self._lines: list[bytes] = []
 
@@ -48,3 +48,4 @@ def set_up(level: int = logging.INFO) -> None:
     )
     # aiosmtpd writes what clients send to its DEBUG log.
     logging.getLogger("mail").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)

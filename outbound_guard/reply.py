@@ -84,3 +84,19 @@ def suspended_login() -> Reply:
 def suspended(id_: str) -> Reply:
     """Answer to a message of a suspended sender."""
     return Reply(550, "5.7.1", f"OG-SUSPENDED this sender may not send; ask your provider's abuse desk {id_}")
+
+
+def sunk(id_: str) -> Reply:
+    """The message has been written to the sink, as the configuration asks."""
+    return Reply(250, "2.0.0", f"Ok: written to the sink as {id_}")
+
+
+def expired(seconds: float, last: Reply | None) -> Reply:
+    """A queued message is given up after `seconds`; `last` is what the next hop said last (RFC 3463 3.5, X.4.7)."""
+    said = f"; the last answer was: {last}" if last else ""
+    return Reply(451, "4.4.7", f"OG-EXPIRED could not be delivered within {seconds / 3600:.0f} hours{said}")
+
+
+def hold_expired(seconds: float) -> Reply:
+    """A message held for a person is given up after `seconds`."""
+    return Reply(550, "5.7.1", f"OG-HELD was held for review and not released within {seconds / 3600:.0f} hours")

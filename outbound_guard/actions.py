@@ -1,0 +1,174 @@
+"""ACTION: what a verdict says is done here, and every submission gets its reply.
+
+250 is answered in two cases only: the next hop has taken the message, or it is fsynced in the spool. What fails on
+our side is answered 4xx, so that the client keeps the message.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import Protocol
+
+import msgspec
+
+from outbound_guard import reply as replies
+from outbound_guard.accounts.token import Tokens
+from outbound_guard.config import Policy
+from outbound_guard.delivery import Delivery
+from outbound_guard.delivery.bounce import write_bounce
+from outbound_guard.delivery.result import Result
+from outbound_guard.mail import Envelope, Headers, Sender, domain_of, without_fields
+from outbound_guard.reply import Reply
+from outbound_guard.spool import Entry, Failure, Spool, SpoolFull, State
+from outbound_guard.verdict import DEFER, HOLD, QUARANTINE, RELAY, SUSPENDED, Judgement
+
+_log = logging.getLogger(__name__)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What was done: the answer to the client, where the message is now, and what the next hop said."""
+
+    reply: Reply
+    state: str = ""
+    """Where it is at rest: "", "queued", "held" or "quarantine"."""
+    result: Result | None = None
+
+
+class Actions:
+    """Carries out verdicts, in the relay processes."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        spool: Spool,
+        tokens: Tokens,
+        *,
+        hostname: str,
+        to_strip: Callable[[Headers], tuple[str, ...]],
+        observe: bool = False,
+    ) -> None:
+        """`to_strip`: which header fields not to pass on (accounts.Identifier); `observe`: relay whatever the verdict says."""
+        self._delivery, self._spool, self._tokens = delivery, spool, tokens
+        self._hostname, self._to_strip, self.observe = hostname, to_strip, observe
+        self._samples: Counter[tuple[str, int]] = Counter()
+
+    async def carry_out(self, judgement: Judgement, policy: Policy) -> Outcome:
+        """Do what the verdict says. Never raises for a full disk or a dead next hop: those are answered 4xx."""
+        submission, verdict = judgement.submission, judgement.verdict
+        action = RELAY if self.observe else verdict.action
+        word = f"OG-{verdict.code.upper()}"
+        try:
+            if action == RELAY:
+                return await self._relay(judgement)
+            if action == DEFER:
+                return Outcome(replies.deferred(word, verdict.reason, verdict.wait, submission.id))
+            if action == HOLD:
+                due = submission.received + verdict.wait if verdict.wait else 0.0
+                return await self._keep(judgement, "held", due)
+            if action == QUARANTINE and self._sampled(judgement, policy):
+                return await self._keep(judgement, "quarantine", 0.0)
+        except SpoolFull:
+            return Outcome(replies.OVERLOADED)
+        except OSError:
+            _log.exception("%s cannot be kept", submission.id)
+            return Outcome(replies.OUR_FAULT)
+        if verdict.code == SUSPENDED:
+            return Outcome(replies.suspended(submission.id))
+        return Outcome(replies.refused(word, "refused as abuse", submission.id))
+
+    async def _relay(self, judgement: Judgement) -> Outcome:
+        submission = judgement.submission
+        content = self._outgoing(judgement)
+        result = await self._delivery.send(submission.envelope, content)
+        first = result.replies[0]
+        if result.reached and all(reply.code == first.code for reply in result.replies):
+            # Cut-through: all recipients were answered alike, so the next hop's own reply is the client's.
+            return Outcome(_one_reply(result, submission.id), "", result)
+        if result.reached and all(reply.permanent for reply in result.replies):
+            return Outcome(first, "", result)
+        # The rest is ours now: what was refused for now is tried again, what was refused for good is returned.
+        answers = list(zip(submission.envelope.recipients, result.replies, strict=True))
+        failed = tuple(
+            Failure(to, reply, result.peer, submission.received) for to, reply in answers if reply.permanent
+        )
+        waiting = tuple(to for to, reply in answers if reply.temporary)
+        if waiting:
+            rest = msgspec.structs.replace(submission.envelope, recipients=waiting)
+            entry = _entry(judgement, rest, attempts=1)
+            await self._spool.put(entry, content, "incoming")
+        if failed:
+            await write_bounce(
+                self._spool,
+                _entry(judgement),
+                failed,
+                b"".join(content),
+                hostname=self._hostname,
+                now=submission.received,
+            )
+        return Outcome(replies.queued(submission.id), "queued" if waiting else "", result)
+
+    async def _keep(self, judgement: Judgement, state: State, due: float) -> Outcome:
+        await self._spool.put(_entry(judgement, due=due), self._outgoing(judgement), state)
+        return Outcome(replies.held(judgement.submission.id), state)
+
+    def _outgoing(self, judgement: Judgement) -> list[bytes]:
+        """The message as it leaves: our trace fields, then every octet as it came, less the identity fields."""
+        submission, message = judgement.submission, judgement.message
+        envelope = submission.envelope
+        only = f"\r\n\tfor <{envelope.recipients[0]}>" if len(envelope.recipients) == 1 else ""
+        helo = "".join(letter if letter.isprintable() and letter not in "()" else "?" for letter in submission.helo)
+        trace = (
+            f"Received: from {helo or 'unknown'} ([{submission.client_ip}])\r\n"
+            f"\tby {self._hostname} (Outbound Guard) with {submission.protocol}\r\n"
+            f"\tid {submission.id}{only}; {formatdate(submission.received)}\r\n"
+            f"X-Outbound-Guard-Id: {self._tokens.seal(submission.id)}\r\n"
+        )
+        present = self._to_strip(message.headers)
+        kept = without_fields(submission.content, message.headers.end, present) if present else [submission.content]
+        return [trace.encode("utf-8"), *kept]
+
+    def _sampled(self, judgement: Judgement, policy: Policy) -> bool:
+        """True while few enough messages of this sender and campaign lie in quarantine."""
+        key = judgement.sender.name, judgement.message.fingerprint
+        self._samples[key] += 1
+        if len(self._samples) > 100_000:
+            self._samples.clear()
+        return self._samples[key] <= policy.quarantine.samples
+
+
+def _entry(judgement: Judgement, envelope: Envelope | None = None, *, due: float = 0.0, attempts: int = 0) -> Entry:
+    submission, message, sender, verdict = judgement.submission, judgement.message, judgement.sender, judgement.verdict
+    mail_from = submission.envelope.mail_from
+    return Entry(
+        id=submission.id,
+        received=submission.received,
+        envelope=envelope or submission.envelope,
+        account=sender.account,
+        sender=sender.name,
+        subject=message.subject,
+        action=verdict.action,
+        score=verdict.score,
+        code=verdict.code,
+        reasons=tuple(f"{s.name} {s.weight:+.1f}: {s.reason}" for s in verdict.signals if abs(s.weight) >= 0.1),
+        client_ip=submission.client_ip,
+        due=due,
+        attempts=attempts,
+        bounce_to=mail_from if owns(sender, mail_from) else "",
+        meta={"kind": sender.kind, "fingerprint": f"{message.fingerprint:x}"},
+    )
+
+
+def owns(sender: Sender, address: str) -> bool:
+    """True if a bounce to `address` reaches the sender's own account: it is the sender, or lies in its domain."""
+    if not address or "@" not in address:
+        return False
+    return address.lower() == sender.name or domain_of(address) in (domain_of(sender.name), sender.account)
+
+
+def _one_reply(result: Result, id_: str) -> Reply:
+    reply = result.replies[0]
+    text = reply.text if id_ in reply.text else f"{reply.text} ({id_})"
+    return Reply(reply.code, reply.enhanced, text)

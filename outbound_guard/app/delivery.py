@@ -1,0 +1,82 @@
+"""The delivery process: works the queue, looks again at what is held."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from outbound_guard.app.parts import Child, Parts, until_told
+from outbound_guard.config import Config
+from outbound_guard.delivery import Delivery
+from outbound_guard.delivery.queue import Queue
+from outbound_guard.delivery.result import Result
+from outbound_guard.feedback import answers
+from outbound_guard.ledger.records import HeldChange
+from outbound_guard.mail import Sender, Submission, Verdict
+from outbound_guard.recording import Recorder
+from outbound_guard.reply import Reply
+from outbound_guard.reputation import EMPTY
+from outbound_guard.spool import Entry
+
+
+async def run(config: Config, child: Child) -> None:
+    """Serve until told to stop. Raises ConfigError for what cannot be used."""
+    async with contextlib.AsyncExitStack() as stack:
+        parts = Parts(config, child, stack)
+        pipeline = await parts.judging()
+        metrics, clock = parts.metrics, parts.clock
+        delivery = Delivery(config, hostname=parts.hostname, clock=clock, count=metrics.count)
+        stack.push_async_callback(delivery.close)
+        recorder = Recorder(parts.journal, parts.log, metrics, pipeline.directory, observe=parts.observe)
+
+        async def review(entry: Entry, content: bytes) -> Verdict:
+            now = clock.now()
+            submission = Submission(entry.id, entry.received, entry.envelope, content, entry.client_ip)
+            judgement = await pipeline.review(submission, _sender(entry), now, now - entry.received)
+            return judgement.verdict
+
+        def on_result(entry: Entry, recipient: str, reply: Reply, peer: str, final: bool) -> None:
+            now = clock.now()
+            recorder.delivered(entry.id, now, (recipient,), Result((reply,), peer))
+            if final:
+                metrics.observe("delivery_seconds", now - entry.received)
+            if peer and entry.envelope.mail_from:
+                weigh, reputation = pipeline.panel.answered, pipeline.reputation
+                answers.remember(reputation, weigh, _sender(entry), EMPTY, now, (reply,))
+
+        def on_review(entry: Entry, verdict: Verdict | None, outcome: str) -> None:
+            change = {"quarantined": "quarantine"}.get(outcome, outcome)
+            why = verdict.reason if verdict else "nobody decided in time"
+            due = clock.now() + verdict.wait if verdict and verdict.wait and change == "held" else 0.0
+            parts.journal.append(HeldChange(entry.id, clock.now(), change, reason=why, due=due))
+            parts.log.event("Review", clock.now(), id=entry.id, identity=entry.sender, outcome=change, reason=why)
+
+        queue = Queue(
+            parts.spool,
+            delivery.send,
+            delivery=config.delivery,
+            hold_expiry=config.spool.hold_expiry,
+            clock=clock,
+            hostname=parts.hostname,
+            review=review,
+            on_result=on_result,
+            on_review=on_review,
+        )
+
+        async def measure() -> None:
+            for state, number in (await parts.spool.counts()).items():
+                metrics.gauge("spool_messages", number, state)
+
+        parts.every(5.0, measure)
+        parts.background(metrics.keep_flushing())
+        parts.on_reload(pipeline)
+        working = asyncio.create_task(queue.run())
+        child.ready()
+        told = asyncio.create_task(until_told())
+        await asyncio.wait({told, working}, return_when=asyncio.FIRST_COMPLETED)
+        queue.stop()
+        await working
+
+
+def _sender(entry: Entry) -> Sender:
+    return Sender(entry.account, entry.sender, entry.meta.get("kind", "address"), "spool")

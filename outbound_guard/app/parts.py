@@ -1,0 +1,145 @@
+"""What every process of the product is made of, opened on one stack and closed in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from outbound_guard.accounts import Identifier, Tokens, secret
+from outbound_guard.accounts.directory import Directory
+from outbound_guard.clock import SystemClock
+from outbound_guard.config import Config, ConfigError, load, policy_of
+from outbound_guard.ledger.database import Ledger, url_of
+from outbound_guard.ledger.journal import Journal
+from outbound_guard.maillog import MailLog
+from outbound_guard.metrics import Metrics
+from outbound_guard.pipeline import Pipeline
+from outbound_guard.reputation import Reputation
+from outbound_guard.spool import Spool
+from outbound_guard.state import State
+from outbound_guard.supervisor.child import VARIABLE
+
+_log = logging.getLogger(__name__)
+
+_LOG_PAUSE = 0.1
+"""Seconds that lines of the mail log are collected; one write for many costs a fraction."""
+
+
+class Child(msgspec.Struct, frozen=True):
+    """What the supervisor hands to a process (environment variable VARIABLE, as JSON)."""
+
+    slot: str
+    state_url: str
+    ready_fd: int
+    parent: int = 0
+    fds: dict[str, int] = {}
+    """Listening sockets: index of the listener -> file descriptor."""
+
+    @classmethod
+    def from_environment(cls) -> Child | None:
+        """What this process was handed; None if it is no child of a supervisor."""
+        handed = os.environ.get(VARIABLE)
+        return msgspec.convert(json.loads(handed), cls) if handed else None
+
+    def ready(self) -> None:
+        """Tell the supervisor that this process serves."""
+        os.write(self.ready_fd, b"1")
+        os.close(self.ready_fd)
+
+
+class Parts:
+    """The parts that all processes share."""
+
+    def __init__(self, config: Config, child: Child, stack: contextlib.AsyncExitStack) -> None:
+        self.config, self.child, self.stack = config, child, stack
+        self.clock = SystemClock()
+        self.observe = config.policy.mode == "observe"
+        self.hostname = config.server.hostname or socket.getfqdn()
+        loop = asyncio.get_running_loop()
+        data = config.data_dir
+        self.metrics = Metrics(data / "run" / "metrics", child.slot)
+        stack.callback(self.metrics.close)
+        self.log = MailLog(sys.stdout, lambda write: loop.call_later(_LOG_PAUSE, write))
+        stack.callback(self.log.flush)
+        self.journal = Journal(data / "journal", child.slot, self.clock, loop.call_later)
+        stack.callback(self.journal.close)
+        self.spool = Spool(data / "spool", self.clock, config.spool.free_bytes)
+        stack.callback(self.spool.close)
+        self.tokens = Tokens(secret(data))
+
+    async def judging(self) -> Pipeline:
+        """The pipeline with its memory and directory; kept fresh in the background until the stack closes."""
+        config = self.config
+        ledger = Ledger(url_of(config.ledger.url, config.data_dir))
+        self.stack.callback(ledger.close)
+        state = await State.connect(
+            self.child.state_url, timeout=config.state.timeout, count=self.metrics.count
+        )
+        self.stack.push_async_callback(state.close)
+        directory = Directory(ledger, self.clock)
+        await directory.refresh()
+        identifier = Identifier(config, directory.account_of)
+        pipeline = Pipeline(
+            identifier, directory, Reputation(state), policy_of(config), observe=self.observe
+        )
+
+        async def keep_fresh() -> None:
+            await directory.refresh()
+            self.metrics.gauge("state_up", float(state.up))
+
+        self.every(1.0, keep_fresh)
+        return pipeline
+
+    def every(self, seconds: float, work: Callable[[], Awaitable[Any]]) -> None:
+        """Do `work` again and again in the background until the stack closes; what it raises is logged."""
+
+        async def forever() -> None:
+            while True:
+                try:
+                    await work()
+                except Exception:
+                    _log.exception("background work failed and will be tried again")
+                await asyncio.sleep(seconds)
+
+        self.background(forever())
+
+    def background(self, work: Any) -> None:
+        """Run a coroutine until the stack closes."""
+        task = asyncio.get_running_loop().create_task(work)
+
+        async def stop() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self.stack.push_async_callback(stop)
+
+    def on_reload(self, pipeline: Pipeline) -> None:
+        """Read the policy again on SIGHUP; one that cannot be used changes nothing, and the log says so."""
+
+        def reload() -> None:
+            try:
+                pipeline.use(policy_of(load(Path(self.config.path))))
+                _log.info("policy reloaded")
+            except ConfigError as error:
+                _log.error("the policy stays as it is: %s", error)
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+
+
+async def until_told() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    await told.wait()

@@ -1,0 +1,93 @@
+"""A relay process: takes mail in, judges it, passes it on. There is one for each core."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import socket
+import time
+
+from outbound_guard.actions import Actions, Outcome
+from outbound_guard.app.parts import Child, Parts, until_told
+from outbound_guard.config import Config
+from outbound_guard.delivery import Delivery
+from outbound_guard.edge import Edge, Passwords, Sessions, tls_context
+from outbound_guard.feedback import answers
+from outbound_guard.mail import Submission
+from outbound_guard.recording import Recorder
+from outbound_guard.reply import Reply, suspended_login
+from outbound_guard.verdict import Judgement
+
+_DRAIN = 15.0
+"""Seconds that messages in flight get when the process is told to stop."""
+
+
+async def run(config: Config, child: Child) -> None:
+    """Serve until told to stop. Raises ConfigError for what cannot be used."""
+    async with contextlib.AsyncExitStack() as stack:
+        parts = Parts(config, child, stack)
+        pipeline = await parts.judging()
+        metrics, clock = parts.metrics, parts.clock
+        delivery = Delivery(config, hostname=parts.hostname, clock=clock, count=metrics.count)
+        stack.push_async_callback(delivery.close)
+        actions = Actions(
+            delivery,
+            parts.spool,
+            parts.tokens,
+            hostname=parts.hostname,
+            to_strip=pipeline.identifier.to_strip,
+            observe=parts.observe,
+        )
+        recorder = Recorder(parts.journal, parts.log, metrics, pipeline.directory, observe=parts.observe)
+
+        async def accept(submission: Submission) -> Reply:
+            begun = time.perf_counter()
+
+            def done(judgement: Judgement, outcome: Outcome) -> None:
+                recorder.taken_in(judgement, outcome, time.perf_counter() - begun)
+                result = outcome.result
+                if result and result.reached:
+                    record = judgement.memory.sender
+                    weigh, reputation = pipeline.panel.answered, pipeline.reputation
+                    answers.remember(reputation, weigh, judgement.sender, record, clock.now(), result.replies)
+
+            return await pipeline.submit(submission, actions, done)
+
+        def admit(name: str) -> Reply | None:
+            account = pipeline.directory.account_of(name) or name.rpartition("@")[2]
+            return suspended_login() if pipeline.directory.suspended(name.lower(), account) else None
+
+        loop = asyncio.get_running_loop()
+        sessions = Sessions(config.limits)
+        passwords = Passwords(config.resolve(config.auth.passwords), clock) if config.auth.passwords else None
+        for index, listener in enumerate(config.listener):
+            edge = Edge(
+                config,
+                listener,
+                hostname=parts.hostname,
+                clock=clock,
+                accept=accept,
+                admit=admit,
+                passwords=passwords,
+                sessions=sessions,
+                tls=tls_context(listener, config),
+                count=lambda name, *labels: metrics.count(f"{name}_total", *labels),
+            )
+            listening = socket.socket(fileno=child.fds[str(index)])
+            server = await loop.create_server(edge.protocol, sock=listening, **edge.server_arguments())
+            stack.callback(server.close)
+
+        async def measure() -> None:
+            metrics.gauge("sessions", len(sessions))
+
+        parts.every(1.0, measure)
+        parts.background(metrics.keep_flushing())
+        parts.on_reload(pipeline)
+        # What is loaded now stays; looking through it again and again costs a tenth of each message.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        child.ready()
+        await until_told()
+        await sessions.drain(_DRAIN)

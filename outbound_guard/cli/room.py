@@ -1,0 +1,138 @@
+"""What a command that works on the data directory needs, opened and closed."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import getpass
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from outbound_guard import config
+from outbound_guard.clock import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from outbound_guard.ledger.database import Ledger
+    from outbound_guard.ledger.journal import Journal
+    from outbound_guard.spool import Spool
+
+SETTLE_SECONDS = 3.0
+
+
+class Room:
+    """The configuration, and doors to journal, ledger and spool. `by` is who acts."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        """Raises ConfigError."""
+        self.config = configuration(arguments)
+        self.clock: Clock = SystemClock()
+        self.by = getattr(arguments, "by", None) or _login()
+
+    @property
+    def journal_dir(self) -> Path:
+        """Where the journal's segments lie."""
+        return self.config.data_dir / "journal"
+
+    @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        """The ledger to read. Raises LedgerError.
+
+        If no service is running, this process does for a moment what the service's scribe would do.
+        """
+        from outbound_guard.ledger.database import Ledger, LedgerError, url_of
+        from outbound_guard.ledger.scribe import Scribe
+
+        if not self.config.data_dir.is_dir():
+            raise LedgerError(f"no ledger yet: {self.config.data_dir} does not exist")
+        url = url_of(self.config.ledger.url, self.config.data_dir)
+        writer = Ledger(url, writer=True)
+        scribe = Scribe(self.journal_dir, writer, self.clock)
+        try:
+            # A ledger that cannot be written can often still be read.
+            with contextlib.suppress(LedgerError):
+                scribe.once()
+        finally:
+            scribe.close()
+            writer.close()
+        ledger = Ledger(url)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+    @contextmanager
+    def journal(self) -> Iterator[Journal]:
+        """A journal of this process; at the end, waits a little for the service to take in what was written."""
+        from outbound_guard.ledger.journal import Journal
+
+        journal = Journal(self.journal_dir, f"cli-{os.getpid()}", self.clock)
+        try:
+            yield journal
+        finally:
+            journal.close()
+        self._settle(f"cli-{os.getpid()}")
+
+    @contextmanager
+    def spool(self) -> Iterator[Spool]:
+        """The spool of this machine. Raises OSError."""
+        from outbound_guard.spool import Spool
+
+        spool = Spool(self.config.data_dir / "spool", self.clock, self.config.spool.free_bytes, threads=1)
+        try:
+            yield spool
+        finally:
+            spool.close()
+
+    async def forget(self, sender: str, account: str) -> None:
+        """Clear the suspicion of a sender. If that fails, says so: what was asked for is done all the same."""
+        try:
+            from outbound_guard import app
+
+            async with app.forgetting(self.config) as forget:
+                await forget(sender, account)
+        except Exception as error:
+            note(f"done, but the suspicion of {sender or account} could not be cleared: {error}")
+
+    def _settle(self, slot: str) -> None:
+        """So that the next command sees what this one did. Without a running scribe there is nothing to wait for."""
+        from outbound_guard.ledger.scribe import running
+        from outbound_guard.ledger.segments import sealed, slot_of
+
+        end = time.monotonic() + SETTLE_SECONDS
+        while any(slot_of(path.name) == slot for path in sealed(self.journal_dir)):
+            if time.monotonic() > end or not running(self.journal_dir):
+                return
+            time.sleep(0.05)
+
+
+def configuration(arguments: argparse.Namespace) -> config.Config:
+    """The configuration that the arguments or the environment name. Raises ConfigError."""
+    path = config.find(arguments.config)
+    if path is None:
+        raise config.ConfigError(
+            "no configuration found: name one with --config, or write one with `outbound-guard init`"
+        )
+    return config.load(path)
+
+
+def note(text: str) -> None:
+    """Something besides the result, for people."""
+    from outbound_guard.cli.terminal import harmless
+
+    print(f"outbound-guard: {harmless(text)}", file=sys.stderr)
+
+
+def _login() -> str:
+    """Who types: behind sudo it is not root."""
+    name = os.environ.get("SUDO_USER")
+    if not name:
+        try:
+            name = getpass.getuser()
+        except (KeyError, OSError):
+            name = str(os.getuid())
+    return f"cli:{name}"

@@ -1,0 +1,66 @@
+"""`serve`, `check-config`, `explain`, `replay`: the commands that are the application itself."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from outbound_guard.cli.room import configuration
+
+ROLES = ("all", "relay", "delivery", "console")
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the commands to the command line."""
+    serve = commands.add_parser("serve", parents=[common], help="run the service in the foreground")
+    serve.add_argument("--role", choices=ROLES, default="all", help="only this part of it")
+    serve.add_argument("--slot", type=int, default=0, metavar="N", help="number among the processes of its role")
+    serve.set_defaults(run=_serve)
+
+    check = commands.add_parser("check-config", parents=[common], help="check configuration and policy")
+    check.set_defaults(run=_check)
+
+    explain = commands.add_parser("explain", parents=[common], help="score messages and show the arithmetic")
+    explain.add_argument("files", nargs="+", metavar="FILE", help="messages; - is standard input")
+    explain.add_argument("--account", default="", help="as if sent by this account")
+    explain.set_defaults(run=_explain)
+
+    replay = commands.add_parser("replay", parents=[common], help="run recorded traffic through the path")
+    replay.add_argument("trace", nargs="?", metavar="TRACE", help="a recorded trace")
+    replay.add_argument("--stdio", action="store_true", help="be the relay under test: events in, answers out")
+    replay.add_argument("--policy", metavar="FILE", help="the policy to use instead of the packaged one")
+    replay.add_argument("--out", metavar="FILE", help="where the answers go")
+    replay.set_defaults(run=_replay, parser=replay)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from outbound_guard import app
+
+    return int(app.serve(arguments) or 0)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from outbound_guard import config, signals
+    from outbound_guard.cli.terminal import print_json
+
+    loaded = configuration(arguments)
+    signals.Panel(config.policy_of(loaded))
+    if arguments.json:
+        print_json({"ok": True, "file": loaded.path})
+    else:
+        print("ok")
+    return 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from outbound_guard import app
+
+    return int(app.explain(arguments) or 0)
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    if arguments.stdio == bool(arguments.trace):
+        arguments.parser.error("name a TRACE, or --stdio")
+    from outbound_guard import app
+
+    return int(app.replay(arguments) or 0)

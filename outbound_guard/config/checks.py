@@ -1,0 +1,313 @@
+"""What types cannot say about the configuration. Every function raises Mistake with the path of the setting."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import itertools
+import math
+import re
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from outbound_guard.config.addresses import host_port, networks
+from outbound_guard.config.policy import Policy
+from outbound_guard.config.reading import Mistake
+from outbound_guard.config.settings import Config, Delivery, Identity, Listener
+
+_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
+_FIELD_NAME = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322 2.2
+# Without these a message would not be the same any more, or no message at all.
+_KEEP = re.compile(
+    r"(?:from|sender|reply-to|to|cc|bcc|message-id|in-reply-to|references|subject|date|mime-version|content-.*|dkim-.*"
+    r"|resent-.*|list-.*|return-path|arc-.*)",
+    re.I,
+)
+
+
+def check(config: Config) -> None:
+    """The whole configuration file."""
+    _numbers("", config)
+    name = config.server.hostname
+    if name and not (len(name) <= 253 and _HOST.fullmatch(name)):
+        raise Mistake("server.hostname", f'"{name}" is no host name; expected one like "guard.example.net"')
+    _listeners(config)
+    _auth(config)
+    for number, rule in enumerate(config.identity):
+        _identity(f"identity[{number}]", rule)
+    _positive("limits", config.limits, "message_size", "recipients", "connections", "connections_per_address")
+    _positive("limits", config.limits, "idle_seconds", "data_seconds", "errors", "auth_tries", "hops")
+    if config.limits.message_size < 65_536:
+        # RFC 5321 4.5.3.1.7: a server must be able to take 64K octets.
+        raise Mistake("limits.message_size", f"{config.limits.message_size} is too small; at least 65536")
+    _positive("state", config.state, "timeout", "max_memory")
+    _positive("ledger", config.ledger, "keep_days")
+    _positive("spool", config.spool, "hold_expiry")
+    _urls(config)
+    _delivery(config)
+    if config.policy.file:
+        _file(config, "policy.file", config.policy.file)
+    for number, resolver in enumerate(config.dns.resolvers):
+        _resolver(f"dns.resolvers[{number}]", resolver)
+    _networks("blocklist.addresses", config.blocklist.addresses)
+    for number, domain in enumerate(config.blocklist.domains):
+        if "." not in domain or not _HOST.fullmatch(domain):
+            raise Mistake(f"blocklist.domains[{number}]", f'"{domain}" is no domain; expected one like "example.net"')
+
+
+def check_policy(policy: Policy) -> None:
+    """The policy file; what stands in its [signal.*] tables is the signals' own business."""
+    _numbers("", policy)
+    steps = policy.threshold
+    _positive("threshold", steps, *steps.__struct_fields__)
+    names = steps.__struct_fields__
+    for lower, upper in itertools.pairwise(names):
+        if getattr(steps, lower) > getattr(steps, upper):
+            raise Mistake(
+                f"threshold.{upper}",
+                f"{getattr(steps, upper):g} is below {lower} ({getattr(steps, lower):g}); they must rise: "
+                f"{' <= '.join(names)}",
+            )
+    _positive("hold", policy.hold, "wait", "longest")
+    if policy.hold.longest < policy.hold.wait:
+        raise Mistake("hold.longest", f"{policy.hold.longest:g} is shorter than hold.wait ({policy.hold.wait:g})")
+    _positive("defer", policy.defer, "retry_after")
+    for number, rule in enumerate(policy.allow):
+        where = f"allow[{number}]"
+        if not (rule.account or rule.sender or rule.server or rule.mail_from):
+            raise Mistake(where, "would exempt everybody; name an account, sender, server or mail_from")
+        if not rule.reason.strip():
+            raise Mistake(f"{where}.reason", "is empty; say why, for whoever reads it next year")
+        try:
+            if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", rule.until, re.ASCII):
+                raise ValueError
+            datetime.date.fromisoformat(rule.until)
+        except ValueError:
+            raise Mistake(f"{where}.until", f'"{rule.until}" is no day; expected YYYY-MM-DD') from None
+
+
+def _numbers(where: str, value: Any) -> None:
+    """No setting is negative, infinite or not a number."""
+    if isinstance(value, msgspec.Struct):
+        for field in msgspec.structs.fields(value):
+            inner = f"{where}.{field.encode_name}" if where else field.encode_name
+            _numbers(inner, getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for number, item in enumerate(value):
+            _numbers(f"{where}[{number}]", item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value) or value < 0:
+            raise Mistake(where, f"{value} is not possible; expected 0 or more")
+        if value > 2**53:
+            raise Mistake(where, f"{value} is too large; at most {2**53}")
+
+
+def _positive(where: str, table: msgspec.Struct, *keys: str) -> None:
+    for key in keys:
+        if getattr(table, key) <= 0:
+            raise Mistake(f"{where}.{key}", f"{getattr(table, key)} is not possible; it must be more than 0")
+
+
+def _listeners(config: Config) -> None:
+    taken: dict[str, str] = {}
+    for number, listener in enumerate(config.listener):
+        where = f"listener[{number}]"
+        _own_address(f"{where}.address", listener.address, taken)
+        _networks(f"{where}.trusted", listener.trusted)
+        for key in ("proxy_protocol", "xclient"):
+            if getattr(listener, key):
+                raise Mistake(f"{where}.{key}", "is not available yet; leave it empty")
+        for network, text in zip(networks(listener.trusted), listener.trusted, strict=True):
+            if network.prefixlen == 0:
+                raise Mistake(f"{where}.trusted", f'"{text}" makes an open relay; name the networks of your servers')
+        _certificate(where, listener, config)
+        if listener.auth != "none" and not config.auth.passwords:
+            raise Mistake("auth.passwords", f'is needed for auth = "{listener.auth}" of {where}; name a file')
+    _own_address("console.address", config.console.address, taken)
+    _own_address("metrics.address", config.metrics.address, taken)
+
+
+def _own_address(where: str, text: str, taken: dict[str, str]) -> None:
+    """An address to listen on: an IP address or localhost, with a port, used once."""
+    if not text and not where.startswith("listener"):
+        return
+    host, port = _host_port(where, text, "127.0.0.1:2525")
+    if host != "localhost":
+        _ip(where, host)
+    if port and taken.setdefault(text, where) != where:
+        raise Mistake(where, f'"{text}" is already the address of {taken[text].removesuffix(".address")}')
+
+
+def _certificate(where: str, listener: Listener, config: Config) -> None:
+    if listener.tls == "none":
+        return
+    for key in ("certificate", "private_key"):
+        if not getattr(listener, key):
+            raise Mistake(f"{where}.{key}", f'is needed for tls = "{listener.tls}"; name a PEM file')
+        _file(config, f"{where}.{key}", getattr(listener, key))
+    try:
+        # Without an answer for it, OpenSSL would ask the terminal for the passphrase of an encrypted key.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            config.resolve(listener.certificate), config.resolve(listener.private_key), password=lambda: b""
+        )
+    except ssl.SSLError as error:
+        raise Mistake(
+            f"{where}.certificate",
+            f"cannot be used with private_key ({error.reason or 'not PEM, or with a passphrase'}); expected two PEM "
+            "files that belong together, the key without passphrase",
+        ) from None
+
+
+def _auth(config: Config) -> None:
+    if config.auth.passwords:
+        _file(config, "auth.passwords", config.auth.passwords)
+    for number, pattern in enumerate(config.auth.server_logins):
+        if not pattern.strip("*?[]! "):
+            raise Mistake(
+                f"auth.server_logins[{number}]",
+                f'"{pattern}" would trust the headers of every login; expected a pattern like "relay-*"',
+            )
+
+
+def _identity(where: str, rule: Identity) -> None:
+    kind, colon, name = rule.from_.partition(":")
+    if rule.from_ not in ("sasl", "mail_from", "client_ip") and not (kind == "header" and _FIELD_NAME.fullmatch(name)):
+        raise Mistake(
+            f"{where}.from", f'"{rule.from_}" is no source; expected sasl | header:NAME | mail_from | client_ip'
+        )
+    if rule.trusted and rule.from_ in ("sasl", "client_ip"):
+        raise Mistake(f"{where}.trusted", f"means nothing for {rule.from_}; it belongs to header:NAME and mail_from")
+    _networks(f"{where}.trusted", rule.trusted)
+    if not colon:
+        if rule.pattern:
+            raise Mistake(f"{where}.pattern", f"means nothing for {rule.from_}; it belongs to header:NAME")
+        return
+    if name.lower() == "received":
+        if not rule.pattern:
+            raise Mistake(
+                f"{where}.pattern", "is needed for header:Received; for example 'Authenticated sender: (\\S+?)\\)'"
+            )
+    elif rule.strip and _KEEP.fullmatch(name):
+        raise Mistake(f"{where}.strip", f"would remove {name} from all mail; set strip = false")
+    if rule.pattern:
+        try:
+            groups = re.compile(rule.pattern).groups
+        except (re.error, RecursionError, OverflowError) as error:
+            raise Mistake(f"{where}.pattern", f"is no regular expression: {error}") from None
+        if not groups:
+            raise Mistake(f"{where}.pattern", "has no group; put parentheses around the part that is the sender")
+
+
+_NOT_YET = ("redis+sentinel", "redis+cluster", "postgresql")
+
+
+def _urls(config: Config) -> None:
+    for where, url, schemes, example in (
+        ("state.url", config.state.url, ("redis", "rediss", "unix"), "redis://127.0.0.1:6379/0"),
+        ("ledger.url", config.ledger.url, (), ""),
+    ):
+        scheme, found, rest = url.partition("://")
+        if url == "embedded" or (found and rest and scheme in schemes):
+            continue
+        if scheme in _NOT_YET:
+            raise Mistake(where, f"{scheme}:// is not available yet; use embedded{' or redis://' if schemes else ''}")
+        expected = " | ".join(("embedded", *(f"{scheme}://" for scheme in schemes)))
+        raise Mistake(
+            where, f'"{url}" cannot be used; expected {expected}{f", for example {example}" if example else ""}'
+        )
+
+
+def _delivery(config: Config) -> None:
+    delivery = config.delivery
+    if delivery.mode == "direct":
+        raise Mistake("delivery.mode", '"direct" is not available yet; use "smarthost" or "sink"')
+    if not delivery.retry:
+        raise Mistake("delivery.retry", "is empty; expected seconds until each next try, for example [5, 30, 120, 600]")
+    for number, wait in enumerate(delivery.retry):
+        if wait <= 0:
+            raise Mistake(f"delivery.retry[{number}]", f"{wait:g} is not possible; it must be more than 0")
+    _positive("delivery", delivery, "expiry")
+    if delivery.mode == "smarthost" and not any(pool.smarthosts for pool in delivery.pool):
+        # A slip must never swallow mail.
+        raise Mistake(
+            "delivery",
+            'mode is "smarthost", but no [[delivery.pool]] names a smarthost; '
+            'name one, or say mode = "sink" to write mail to data_dir/sink instead of sending it',
+        )
+    _pools(delivery, config)
+
+
+def _pools(delivery: Delivery, config: Config) -> None:
+    names: dict[str, int] = {}
+    for number, pool in enumerate(delivery.pool):
+        where = f"delivery.pool[{number}]"
+        if not re.fullmatch(r"[\w.-]{1,64}", pool.name):
+            raise Mistake(f"{where}.name", f'"{pool.name}" is no name; expected letters, digits, ".", "-" and "_"')
+        if names.setdefault(pool.name, number) != number:
+            raise Mistake(f"{where}.name", f'"{pool.name}" is already the name of delivery.pool[{names[pool.name]}]')
+        if delivery.mode == "smarthost" and not pool.smarthosts:
+            raise Mistake(f"{where}.smarthosts", 'is empty; expected for example ["smtp.example.net:25"]')
+        for place, smarthost in enumerate(pool.smarthosts):
+            host, port = _host_port(f"{where}.smarthosts[{place}]", smarthost, "smtp.example.net:25")
+            if not port:
+                raise Mistake(
+                    f"{where}.smarthosts[{place}]", f'"{smarthost}" has no port to connect to; usually 25 or 587'
+                )
+            if ":" in host or host.replace(".", "").isdigit():
+                _ip(f"{where}.smarthosts[{place}]", host)
+            elif not _HOST.fullmatch(host):
+                raise Mistake(f"{where}.smarthosts[{place}]", f'"{host}" is no host name')
+        for place, address in enumerate(pool.source_addresses):
+            _ip(f"{where}.source_addresses[{place}]", address)
+        if bool(pool.user) != bool(pool.password_file):
+            key = "password_file" if pool.user else "user"
+            raise Mistake(f"{where}.{key}", "is missing; AUTH needs user and password_file")
+        for key in ("password_file", "ca_file"):
+            if getattr(pool, key):
+                _file(config, f"{where}.{key}", getattr(pool, key))
+        _positive(where, pool, "connections", "connect_seconds", "reply_seconds")
+
+
+def _resolver(where: str, text: str) -> None:
+    host, port = _host_port(where, text, "127.0.0.1:53")
+    _ip(where, host)
+    if not port:
+        raise Mistake(where, f'"{text}" has no port to ask; usually 53')
+
+
+def _host_port(where: str, text: str, example: str) -> tuple[str, int]:
+    try:
+        return host_port(text)
+    except ValueError as error:
+        raise Mistake(where, f"{error}; for example {example}") from None
+
+
+def _ip(where: str, text: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise Mistake(where, f'"{text}" is no IP address') from None
+
+
+def _networks(where: str, texts: Sequence[str]) -> None:
+    for number, text in enumerate(texts):
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise Mistake(
+                f"{where}[{number}]", f'"{text}" is no network; expected one like "192.0.2.0/24", "192.0.2.7" or "::1"'
+            ) from None
+
+
+def _file(config: Config, where: str, name: str) -> None:
+    path = config.resolve(name)
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise Mistake(
+            where, f'"{name}" cannot be read ({error.strerror}); paths start at the folder of this file'
+        ) from None

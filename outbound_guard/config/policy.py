@@ -1,0 +1,94 @@
+"""The tables of the policy file: how evidence becomes actions. It is read again on SIGHUP."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from outbound_guard.config.reading import Table
+
+
+class Thresholds(Table, frozen=True):
+    """[threshold]: what a sum of evidence (nats) leads to."""
+
+    watch: float = 3.0
+    """The sender is watched."""
+    hold: float = 6.0
+    """Mail is held."""
+    quarantine: float = 9.0
+    """Mail is kept from the world until a person decides."""
+    suspend: float = 12.0
+    """The sender is suspended."""
+
+
+class Hold(Table, frozen=True):
+    """[hold]"""
+
+    wait: float = 900.0
+    """Seconds until a message held on suspicion is looked at again."""
+    longest: float = 21_600.0
+    """Seconds after which a hold about volume alone drains, and any other hold waits for a person."""
+
+
+class Defer(Table, frozen=True):
+    """[defer]"""
+
+    retry_after: float = 900.0
+    """Seconds named in the reply."""
+
+
+class Limit(Table, frozen=True):
+    """Messages and recipients one account or sender may send; 0: no limit."""
+
+    messages_per_minute: int = 0
+    messages_per_hour: int = 0
+    messages_per_day: int = 0
+    recipients_per_minute: int = 0
+    recipients_per_hour: int = 0
+    recipients_per_day: int = 0
+
+    def under(self, outer: Limit) -> Limit:
+        """This limit where it says something, else `outer`'s."""
+        return Limit(**{f: getattr(self, f) or getattr(outer, f) for f in self.__struct_fields__})
+
+
+class LimitTables(Table, frozen=True):
+    """[limit]: the provider's own; accounts and senders can have others."""
+
+    action: Literal["defer", "hold"] = "defer"
+    """What happens to mail beyond a limit."""
+    account: Limit = Limit(recipients_per_hour=5_000, recipients_per_day=50_000)
+    sender: Limit = Limit(recipients_per_hour=3_000, recipients_per_day=30_000)
+
+
+class Allow(Table, frozen=True):
+    """[[allow]]: a rule that exempts senders until a date. All conditions given must hold."""
+
+    reason: str
+    """Why; for the audit."""
+    until: str
+    """Last day, YYYY-MM-DD."""
+    account: str = ""
+    sender: str = ""
+    server: str = ""
+    mail_from: str = ""
+    """Patterns with `*`."""
+
+
+class Quarantine(Table, frozen=True):
+    """[quarantine]"""
+
+    samples: int = 20
+    """Messages kept per convicted sender and campaign; what comes after is refused."""
+
+
+class Policy(Table, frozen=True):
+    """The policy file: how the weights of evidence become actions. Reloaded on SIGHUP."""
+
+    threshold: Thresholds = Thresholds()
+    hold: Hold = Hold()
+    defer: Defer = Defer()
+    limit: LimitTables = LimitTables()
+    quarantine: Quarantine = Quarantine()
+    allow: tuple[Allow, ...] = ()
+    signal: dict[str, dict[str, Any]] = {}  # noqa: RUF012 -- msgspec gives every instance its own.
+    """One table a signal; what may stand in it is the signal's own business (signals/__init__.py)."""

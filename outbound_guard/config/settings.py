@@ -1,0 +1,251 @@
+"""The tables of the configuration file: every setting, its type, its default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from outbound_guard.config.reading import Table
+
+
+class Server(Table, frozen=True):
+    """[server]"""
+
+    hostname: str = ""
+    """Name in the greeting and in Received fields; empty: the machine's own name."""
+    data_dir: str = "./data"
+    """Spool, ledger, state, journal and run files lie here."""
+    relay_processes: int = 0
+    """0: one per core."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Of program messages; the mail log is always whole."""
+
+
+class Listener(Table, frozen=True):
+    """[[listener]]"""
+
+    address: str = "127.0.0.1:2525"
+    """HOST:PORT, [IPV6]:PORT for IPv6; port 0: one the system picks."""
+    tls: Literal["none", "starttls", "implicit"] = "none"
+    auth: Literal["none", "optional", "required"] = "none"
+    trusted: tuple[str, ...] = ()
+    """Networks that may relay without AUTH."""
+    proxy_protocol: tuple[str, ...] = ()
+    """Networks that may send a PROXY header."""
+    xclient: tuple[str, ...] = ()
+    """Networks that may use XCLIENT."""
+    certificate: str = ""
+    """PEM file, chain included; needed for TLS."""
+    private_key: str = ""
+    """PEM file."""
+
+
+class Auth(Table, frozen=True):
+    """[auth]"""
+
+    passwords: str = ""
+    """File with lines `user:hash`, argon2 or bcrypt."""
+    server_logins: tuple[str, ...] = ()
+    """Patterns (`relay-*`) of logins that belong to MTAs: they name a server, not a sender."""
+
+
+class Identity(Table, frozen=True):
+    """[[identity]]: where the sender can be read. The first rule that yields one wins."""
+
+    from_: str = msgspec.field(name="from")
+    """sasl | header:NAME | mail_from | client_ip"""
+    trusted: tuple[str, ...] = ()
+    """Networks that may assert it, besides `server_logins`."""
+    pattern: str = ""
+    """Regular expression; its first group is the sender."""
+    strip: bool = True
+    """Remove the header before relaying (never done to Received)."""
+    when: Literal["auto", "always"] = "auto"
+    """auto: the header is believed only if the topmost Received field says that the message came in the way for which
+    servers write it; always: however it came in (for a header that your servers set, or remove, on all mail)."""
+
+
+class Limits(Table, frozen=True):
+    """[limits]: of the SMTP sessions."""
+
+    message_size: int = 52_428_800
+    """Octets."""
+    recipients: int = 1000
+    """Of one message; the ones beyond are answered 452."""
+    connections: int = 10_000
+    """At once, all listeners together."""
+    connections_per_address: int = 200
+    """At once."""
+    idle_seconds: float = 300.0
+    """Silence until a session is closed with 421."""
+    data_seconds: float = 600.0
+    """Longest time one message may take to arrive."""
+    errors: int = 20
+    """Wrong commands until the session is closed."""
+    auth_tries: int = 10
+    """Failed AUTH commands until the session is closed."""
+    hops: int = 50
+    """Received fields from which on a message is taken to be in a loop (RFC 5321 6.3)."""
+
+
+class State(Table, frozen=True):
+    """[state]: counters, in Redis or Valkey."""
+
+    url: str = "embedded"
+    """embedded | redis:// | rediss:// | unix:// | redis+sentinel:// | redis+cluster://"""
+    max_memory: int = 1_073_741_824
+    """Octets the embedded server may use."""
+    timeout: float = 0.5
+    """Seconds until a call is given up and mail goes on without memory."""
+
+
+class Ledger(Table, frozen=True):
+    """[ledger]: what happened, in SQL."""
+
+    url: str = "embedded"
+    """embedded (SQLite in data_dir) | postgresql://..."""
+    keep_days: int = 30
+    """Days a decision is kept."""
+
+
+class Spool(Table, frozen=True):
+    """[spool]: messages at rest."""
+
+    free_bytes: int = 268_435_456
+    """Below this much free disk, new messages that would need the spool are answered 452."""
+    hold_expiry: float = 604_800.0
+    """Seconds after which a message that waits for a person is returned to its sender."""
+
+
+class Pool(Table, frozen=True):
+    """[[delivery.pool]]: next hops that do the same work, and the addresses to send from."""
+
+    name: str = "default"
+    smarthosts: tuple[str, ...] = ()
+    """HOST:PORT of the next hops."""
+    source_addresses: tuple[str, ...] = ()
+    """Local addresses to send from; empty: the system picks."""
+    tls: Literal["none", "opportunistic", "required"] = "opportunistic"
+    """With `required` the certificate must be valid for the smarthost's name."""
+    ca_file: str = ""
+    """Certificates to trust; empty: the system's."""
+    user: str = ""
+    """Login for AUTH to the smarthosts; empty: no AUTH."""
+    password_file: str = ""
+    """File whose first line is the password for AUTH to the smarthosts."""
+    connections: int = 50
+    """At most so many connections per relay process and smarthost."""
+    connect_seconds: float = 10.0
+    reply_seconds: float = 300.0
+    """RFC 5321 4.5.3.2 asks for minutes, not seconds."""
+
+
+class Delivery(Table, frozen=True):
+    """[delivery]"""
+
+    mode: Literal["smarthost", "direct", "sink"] = "smarthost"
+    """smarthost: to the pools; direct: to the MX of each domain; sink: into data_dir/sink, nothing leaves."""
+    retry: tuple[float, ...] = (5, 30, 120, 600, 1800, 3600)
+    """Seconds until the next try; the last repeats until expiry."""
+    expiry: float = 432_000.0
+    """Seconds after which a message that cannot be delivered is returned."""
+    pool: tuple[Pool, ...] = ()
+
+
+class PolicyFile(Table, frozen=True):
+    """[policy]"""
+
+    file: str = ""
+    """Empty: the packaged policy."""
+    mode: Literal["enforce", "observe"] = "enforce"
+    """observe: scores and records everything, changes no reply and holds nothing."""
+
+
+class Dns(Table, frozen=True):
+    """[dns]"""
+
+    resolvers: tuple[str, ...] = ()
+    """ADDRESS:PORT; empty: those of the system."""
+
+
+class Blocklist(Table, frozen=True):
+    """[blocklist]"""
+
+    file: str = ""
+    """The lists to ask; empty: the packaged ones."""
+    addresses: tuple[str, ...] = ()
+    """Own addresses and networks to watch, besides those of the pools."""
+    domains: tuple[str, ...] = ()
+    """Own domains to watch."""
+
+
+class Console(Table, frozen=True):
+    """[console]"""
+
+    address: str = "127.0.0.1:8080"
+    """HOST:PORT of the pages and the API."""
+
+
+class Metrics(Table, frozen=True):
+    """[metrics]"""
+
+    address: str = "127.0.0.1:9109"
+    """Empty: none."""
+
+
+# The order says whom we believe first. What the server itself wrote into the topmost Received field cannot be forged by
+# the people whose mail it carries, so that goes first. Then the headers about a login, which the server adds: its word
+# on a login is worth more than PHP's word on a script, which is written with the rights of whoever wrote the script.
+# (Mostly the order between the two does not matter: the topmost Received says how the message came in, and only one of
+# them can be true then. It matters for servers that write no such field, and there webmail, which logs in and also
+# carries `X-PHP-Originating-Script: 0:rcube.php`, must be the mailbox and not everybody's script.) X-PPP-Vhost names
+# only the domain, so it comes after what names the mailbox; the bare system user comes after what names its script.
+PACKAGED_IDENTITY = (
+    Identity(from_="sasl"),
+    Identity(from_="header:Received", pattern=r"Authenticated sender: (\S+?)\)"),
+    Identity(from_="header:X-AuthUser"),
+    Identity(from_="header:X-Authenticated-Sender"),
+    Identity(from_="header:X-Get-Message-Sender-Via"),
+    Identity(from_="header:X-SmarterMail-Authenticated-As"),
+    Identity(from_="header:X-PPP-Vhost"),
+    Identity(from_="header:X-PHP-Originating-Script"),
+    Identity(from_="header:X-PHP-Script"),
+    Identity(from_="header:X-Source-Args"),
+    Identity(from_="header:Received", pattern=r"(?:from userid|invoked by uid) (\d+)\)"),
+    Identity(from_="header:Received", pattern=r"^\(?from\s+(\S+?)(?:@localhost\)|\s+by\s+\S+\s+with\s+local)"),
+    Identity(from_="mail_from"),
+    Identity(from_="client_ip"),
+)
+
+
+class Config(Table, frozen=True):
+    """The whole file."""
+
+    server: Server = Server()
+    listener: tuple[Listener, ...] = ()
+    auth: Auth = Auth()
+    identity: tuple[Identity, ...] = PACKAGED_IDENTITY
+    limits: Limits = Limits()
+    state: State = State()
+    ledger: Ledger = Ledger()
+    spool: Spool = Spool()
+    delivery: Delivery = Delivery()
+    policy: PolicyFile = PolicyFile()
+    dns: Dns = Dns()
+    blocklist: Blocklist = Blocklist()
+    console: Console = Console()
+    metrics: Metrics = Metrics()
+
+    path: str = ""
+    """Where the file lies; set by `load`, refused in the file."""
+
+    @property
+    def data_dir(self) -> Path:
+        """The data directory as an absolute path."""
+        return self.resolve(self.server.data_dir)
+
+    def resolve(self, name: str) -> Path:
+        """A path of the file: relative ones start at the file's folder."""
+        return (Path(self.path).parent / Path(name).expanduser()).absolute()

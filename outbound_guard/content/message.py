@@ -1,0 +1,344 @@
+"""A message, read once: its header at once; text, links, attachments and defects when they are first asked for."""
+
+from __future__ import annotations
+
+import binascii
+import functools
+import re
+
+from outbound_guard.content import address, attachment, charset, fingerprint, html, language, mime, urls
+from outbound_guard.content.attachment import Attachment
+from outbound_guard.content.html import Link, View
+from outbound_guard.mail import Headers, domain_of
+
+MAX_HEADER = 65_536
+"""Octets of the header that are read."""
+TEXT_OCTETS = 64_000
+"""Octets of an encoded text part that are decoded."""
+MAX_TEXT_PARTS = 8
+
+_VERSION = re.compile(r"[\d(\[<;,/:@#+]")
+_ONCE = ("from", "subject", "to", "date", "message-id", "reply-to", "sender", "content-type")
+_NO_VIEW = View("", "", (), 0, 0, 0, "", ())
+_CONTROLS = bytes(set(range(32)) - {9, 10, 13} | {127})
+
+
+@functools.lru_cache(2048)
+def mailer_name(value: str) -> str:
+    """The name of a mail program without its version: `PHPMailer 6.8.0 (https://...)` -> `phpmailer`."""
+    words = []
+    for word in value[:200].lower().split():
+        found = _VERSION.search(word)
+        if found:
+            word = word[: found.start()]
+            if word.strip("v-."):
+                words.append(word.rstrip("-."))
+            break
+        words.append(word)
+    return " ".join(words)[:60].strip(" -.")
+
+
+class _Body:
+    """What the MIME tree holds."""
+
+    __slots__ = ("attachments", "charset", "defects", "html", "html_cut", "plain", "texts")
+
+    def __init__(self) -> None:
+        self.plain = self.html = self.charset = ""
+        self.html_cut = False
+        self.texts = 0
+        self.attachments: list[Attachment] = []
+        self.defects: list[str] = []
+
+
+class Message:
+    """What a message says. Everything below the header is read at first use and then kept; nothing here raises."""
+
+    __slots__ = (
+        "_body",
+        "_content",
+        "_defects",
+        "_found",
+        "_from",
+        "_lower",
+        "_subject",
+        "_view",
+        "_words",
+        "headers",
+    )
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        if len(content) <= MAX_HEADER or content.find(b"\r\n\r\n", 0, MAX_HEADER) >= 0 or content[:2] == b"\r\n":
+            self.headers = Headers(content)
+        else:
+            self.headers = Headers(content[:MAX_HEADER])
+            end = content.find(b"\r\n\r\n", MAX_HEADER - 3)
+            self.headers.end = end + 4 if end >= 0 else len(content)
+        self._from: tuple[str, str, int] | None = None
+        self._subject: tuple[str, bool] | None = None
+        self._body: _Body | None = None
+        self._view: View | None = None
+        self._lower: str | None = None
+        self._words: list[str] | None = None
+        self._found: list[str] | None = None
+        self._defects: tuple[str, ...] | None = None
+
+    # Identity: from the header alone.
+
+    @property
+    def size(self) -> int:
+        """Octets of the whole message."""
+        return len(self._content)
+
+    def _author(self) -> tuple[str, str, int]:
+        if self._from is None:
+            self._from = address.first(self.headers.get("from"))
+        return self._from
+
+    @property
+    def from_address(self) -> str:
+        """The first address of From, in lower case; empty if there is none."""
+        return self._author()[0]
+
+    @property
+    def from_domain(self) -> str:
+        """The domain of `from_address`."""
+        return domain_of(self._author()[0])
+
+    @property
+    def display_name(self) -> str:
+        """The display name of From, decoded, at most 300 characters."""
+        return self._author()[1]
+
+    @property
+    def reply_to(self) -> str:
+        """The first address of Reply-To, in lower case; empty if there is none."""
+        return address.first(self.headers.get("reply-to"))[0]
+
+    @property
+    def subject(self) -> str:
+        """The subject, decoded (RFC 2047), at most 500 characters."""
+        if self._subject is None:
+            self._subject = charset.header_text(self.headers.get("subject") or "", 500)
+        return self._subject[0]
+
+    @property
+    def message_id(self) -> str:
+        """Message-ID without its angle brackets, at most 300 characters."""
+        return (self.headers.get("message-id") or "").strip(" \t<>")[:300]
+
+    @property
+    def mailer(self) -> str:
+        """The program that wrote the message (X-Mailer or User-Agent), in lower case, without version."""
+        value = self.headers.get("x-mailer") or self.headers.get("user-agent")
+        return mailer_name(value) if value else ""
+
+    # The body.
+
+    def _read(self) -> _Body:
+        if self._body is None:
+            self._body = _read_body(self._content, self.headers)
+        return self._body
+
+    @property
+    def charset(self) -> str:
+        """The charset of the first text part, in lower case as it is labelled; empty if it is not."""
+        return self._read().charset
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """The parts that are not shown as text, inline pictures included."""
+        return tuple(self._read().attachments)
+
+    @property
+    def html(self) -> bool:
+        """True if there is an HTML text."""
+        return bool(self._read().html)
+
+    @property
+    def plain_text(self) -> str:
+        """The text/plain parts, at most 32,000 characters; empty if there are none."""
+        return self._read().plain
+
+    @property
+    def view(self) -> View:
+        """The HTML part as its reader sees it; an empty one if there is no HTML."""
+        if self._view is None:
+            body = self._read()
+            self._view = html.see(body.html, cut=body.html_cut) if body.html else _NO_VIEW
+        return self._view
+
+    @property
+    def text(self) -> str:
+        """The text a reader sees: of the HTML if there is one, else of text/plain; at most 32,000 characters."""
+        return self.view.text or self._read().plain
+
+    @property
+    def hidden_text(self) -> str:
+        """Text of the HTML that is not seen (display:none, tiny or white letters), at most 4,000 characters."""
+        return self.view.hidden
+
+    @property
+    def lower_text(self) -> str:
+        """`text` in lower case."""
+        if self._lower is None:
+            self._lower = self.text.lower()
+        return self._lower
+
+    @property
+    def language(self) -> str:
+        """A guess at the language or script of the text (`en`, `de`, `cyrillic`, `cjk` ...); empty if unclear."""
+        return language.guess(self.lower_text)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The links of the HTML, at most 100."""
+        return self.view.links
+
+    @property
+    def misleading_links(self) -> tuple[Link, ...]:
+        """Links whose visible text names another registrable domain than the one they lead to."""
+        return tuple(link for link in self.view.links if link.shown and link.misleading)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """URLs of HTML source and text without their scheme (`host/path`), each once, at most 100."""
+        if self._found is None:
+            body = self._read()
+            self._found = urls.find(body.html[: html.HTML_LIMIT]) if body.html else []
+            if body.plain:
+                self._found = list(dict.fromkeys(self._found + urls.find(body.plain)))[: urls.MAX_URLS]
+            if body.html:
+                hosts = {url.partition("/")[0].lower() for url in self._found}
+                for link in self.view.links:
+                    if link.host and link.host not in hosts:
+                        self._found.append(link.host)
+                        hosts.add(link.host)
+        return tuple(self._found)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts of `urls` in lower case, each once."""
+        return urls.hosts(list(self.urls))
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The registrable domains of `urls` in lower case, each once; IP addresses stay as they are."""
+        return tuple(dict.fromkeys(map(urls.registrable, self.hosts)))
+
+    @property
+    def defects(self) -> tuple[str, ...]:
+        """What is malformed or dangerous in the form: names from `content.defects.DEFECTS`, each once."""
+        if self._defects is None:
+            found = _header_defects(self) + self._read().defects + list(self.view.defects)
+            if "\0" in self._read().plain:
+                found.append("nul_in_text")
+            self._defects = tuple(dict.fromkeys(found))
+        return self._defects
+
+    # The same text again?
+
+    def _constant_words(self) -> list[str]:
+        if self._words is None:
+            names = address.names(self.headers.get("to"))
+            variants = frozenset([name + end for name in names for end in ("", ",", "!", ".", ":", ";")])
+            self._words = fingerprint.words_of(self.lower_text, variants)
+        return self._words
+
+    @property
+    def fingerprint(self) -> int:
+        """Exact 64-bit hash of the normalised text, the same in every copy of a mailing; 0 for too little text."""
+        return fingerprint.exact(self._constant_words())
+
+    @property
+    def sketch(self) -> tuple[int, ...]:
+        """Near-duplicate sketch: see `content.fingerprint`."""
+        return fingerprint.sketch(self._constant_words())
+
+
+def _header_defects(message: Message) -> list[str]:
+    headers, content = message.headers, message._content
+    found: list[str] = []
+    if not headers.fields:
+        found.append("no_header")
+    names = [name for name, _ in headers.fields]
+    unique = set(names)
+    if len(unique) != len(names):
+        found += [f"duplicate_header:{name}" for name in _ONCE if name in unique and names.count(name) > 1]
+    _, name, count = message._author()
+    if "from" not in unique:
+        found.append("no_from")
+    elif count != 1:
+        found.append("several_from" if count else "bad_from")
+    head = content[: min(headers.end, MAX_HEADER)]
+    if headers.end > MAX_HEADER + 4:
+        found.append("header_block_too_long")
+    if len(head.translate(None, _CONTROLS)) != len(head):
+        found.append("nul_in_header" if b"\0" in head else "control_in_header")
+    if len(head) > 998 and max(map(len, head.split(b"\r\n"))) > 998:
+        found.append("header_too_long")
+    if not head.isascii():
+        try:
+            head.decode("utf-8")
+        except UnicodeDecodeError:
+            found.append("raw_8bit_header")
+    subject = message.subject
+    if not message._subject or not message._subject[1] or "=?" in name:
+        found.append("bad_encoded_word")
+    if attachment.turns_text(subject) or attachment.turns_text(name):
+        found.append("bidi_in_header")
+    if "@" in name:
+        shown = address.first(name)[0]
+        if shown and urls.registrable(domain_of(shown)) != urls.registrable(message.from_domain):
+            found.append("address_in_name")
+    return found
+
+
+def _read_body(content: bytes, headers: Headers) -> _Body:
+    body = _Body()
+    leaves = mime.walk(
+        content,
+        headers.end,
+        headers.get("content-type"),
+        headers.get("content-transfer-encoding") or "",
+        headers.get("content-disposition") or "",
+        body.defects,
+    )
+    for part in leaves:
+        shown = part.type == "text/plain" or part.type == "text/html"
+        if shown and not part.attached and not (part.name and body.texts) and not part.in_report:
+            if body.texts < MAX_TEXT_PARTS:
+                _take_text(content, part, body)
+            continue
+        if part.in_report or part.type in ("text/rfc822-headers", "message/delivery-status") or part.start >= part.end:
+            continue
+        body.attachments.append(attachment.inspect(content, part, body.defects))
+    return body
+
+
+def _take_text(content: bytes, part: mime.Part, body: _Body) -> None:
+    body.texts += 1
+    is_html = part.type == "text/html"
+    cut = part.end - part.start > TEXT_OCTETS
+    data = content[part.start : part.start + TEXT_OCTETS if cut else part.end]
+    encoding = part.encoding
+    if encoding == "quoted-printable":
+        data = binascii.a2b_qp(data)
+    elif encoding == "base64":
+        data, sound = charset.base64(data, cut=cut)
+        if not sound:
+            body.defects.append("broken_base64")
+    elif encoding not in ("", "7bit", "8bit", "binary"):
+        body.defects.append("unknown_encoding")
+    text, defect = charset.decode(data, part.charset, cut=cut)
+    if defect:
+        body.defects.append(defect)
+    if not body.charset:
+        body.charset = part.charset[:40]
+    if is_html:
+        if len(body.html) < html.HTML_LIMIT:
+            body.html = body.html + text if body.html else text
+            body.html_cut = body.html_cut or cut
+    elif len(body.plain) < html.TEXT_LIMIT:
+        body.plain = (body.plain + "\n" + text if body.plain else text)[: html.TEXT_LIMIT]

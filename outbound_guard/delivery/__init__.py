@@ -1,0 +1,68 @@
+"""Where mail goes: the pool of smarthosts that is asked for, or, if the configuration says so, a directory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from outbound_guard.clock import Clock
+from outbound_guard.config import Config, ConfigError, Pool
+from outbound_guard.delivery.pool import Health
+from outbound_guard.delivery.result import Result
+from outbound_guard.delivery.sink import Sink
+from outbound_guard.delivery.smarthost import Smarthosts
+from outbound_guard.mail import Envelope
+
+__all__ = ["Delivery", "Health", "Result"]
+
+
+class Delivery:
+    """The one door for mail that leaves. `send` never raises for what the network does."""
+
+    def __init__(self, config: Config, *, hostname: str, clock: Clock, count: Callable[..., None]) -> None:
+        """`hostname` is what we call ourselves; `count` see Smarthosts. Raises ConfigError, OSError (sink)."""
+        self._sink: Sink | None = None
+        self._pools: dict[str, Smarthosts] = {}
+        if config.delivery.mode == "direct":
+            raise ConfigError('delivery.mode: "direct" cannot be used yet; name smarthosts, or say "sink"')
+        if config.delivery.mode == "sink":
+            self._sink = Sink(config.data_dir / "sink", clock)
+            return
+        for pool in config.delivery.pool:
+            if pool.name in self._pools:
+                raise ConfigError(f"delivery.pool: there are two with the name {pool.name!r}")
+            if pool.smarthosts:
+                self._pools[pool.name] = Smarthosts(
+                    _absolute(config, pool), hostname=hostname, clock=clock, count=count
+                )
+        if not self._pools:
+            raise ConfigError("delivery.pool: no smarthost is named")
+        self._default = self._pools.get("default") or next(iter(self._pools.values()))
+
+    async def send(self, envelope: Envelope, content: Sequence[bytes], pool: str = "") -> Result:
+        """Deliver by the pool of that name, else by "default", else by the first; one reply for each recipient.
+
+        `content` is the message in pieces, CRLF line ends, not dot-stuffed.
+        """
+        if self._sink is not None:
+            return await self._sink.deliver(envelope, content)
+        return await self._pools.get(pool, self._default).send(envelope, content)
+
+    def health(self) -> dict[str, list[Health]]:
+        """Every smarthost by the name of its pool; empty with a sink."""
+        return {name: smarthosts.health() for name, smarthosts in self._pools.items()}
+
+    def healthy(self) -> dict[str, bool]:
+        """For each pool, whether one of its smarthosts is thought to work."""
+        return {name: smarthosts.healthy() for name, smarthosts in self._pools.items()}
+
+    async def close(self) -> None:
+        """Take leave of all next hops; takes a few seconds at most."""
+        await asyncio.gather(*(smarthosts.close() for smarthosts in self._pools.values()))
+
+
+def _absolute(config: Config, pool: Pool) -> Pool:
+    names = {name: str(config.resolve(path)) for name in ("ca_file", "password_file") if (path := getattr(pool, name))}
+    return msgspec.structs.replace(pool, **names)

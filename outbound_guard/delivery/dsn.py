@@ -1,0 +1,155 @@
+"""Delivery status notifications: the letter that tells a sender what could not be delivered (RFC 3461-3464, 6533)."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Sequence
+from email.utils import formatdate
+
+from outbound_guard.reply import Reply
+from outbound_guard.spool import Failure
+
+_LONGEST_LINE = 900
+"""RFC 5322 2.1.1 allows 998 octets; a name and a word go in front of some values."""
+_LONGEST_HEADER = 65_536
+_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+
+
+def report(
+    id_: str,
+    now: float,
+    hostname: str,
+    to: str,
+    failures: Sequence[Failure],
+    original: bytes,
+    received: float,
+    *,
+    original_id: str = "",
+    utf8: bool = False,
+) -> bytes:
+    """A multipart/report (RFC 3462) about `failures` as octets with CRLF line ends.
+
+    `original` is the message that failed (its header section is returned, its body is not), `received` when it came
+    in, `now` the time of the report (unix seconds), `original_id` our id of it. With `utf8` the forms of RFC 6533 are
+    used. Only `to` can bring octets above 127 into the letter; everything else is encoded.
+    No value can add a line: control characters become spaces.
+    """
+    head = (
+        f"From: Mail Delivery System <mailer-daemon@{_clean(hostname)}>\r\n"
+        f"To: <{_clean(to)}>\r\n"
+        "Subject: Your message could not be delivered\r\n"
+        f"Date: {formatdate(now)}\r\n"
+        f"Message-ID: <{_clean(id_)}@{_clean(hostname)}>\r\n"
+        # RFC 3834 5.2: answers to this letter would help nobody.
+        "Auto-Submitted: auto-replied\r\n"
+        "MIME-Version: 1.0\r\n"
+    )
+    headers = _header_section(original)
+    status = _status(now, hostname, failures, received, original_id, utf8).encode()
+    if utf8:
+        # RFC 6533 3 and 6: the types whose values may be UTF-8.
+        kinds = ("message/global-delivery-status", "message/global-headers")
+    else:
+        kinds = ("message/delivery-status", "text/rfc822-headers")
+    parts = (
+        _part("text/plain; charset=utf-8", _text(hostname, failures).encode()),
+        _part(kinds[0], status),
+        _part(kinds[1], headers),
+    )
+    body = b"".join(parts)
+    boundary = f"=_{_clean(id_)}"
+    while boundary.encode() in body:
+        boundary += "_"
+    head += f'Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary="{boundary}"\r\n\r\n'
+    line = b"--" + boundary.encode()
+    pieces = [head.encode(), *(line + b"\r\n" + part + b"\r\n" for part in parts), line + b"--\r\n"]
+    return b"".join(pieces)
+
+
+def _text(hostname: str, failures: Sequence[Failure]) -> str:
+    lines = [
+        f"This is the mail system at {_clean(hostname)}.",
+        "",
+        "Your message could not be delivered to the recipients below. It will not be tried again.",
+        "",
+    ]
+    for failure in failures:
+        by = f" (said by {_clean(failure.peer)})" if failure.peer else ""
+        lines += [f"<{_clean(failure.recipient)}>", f"    {_clean(str(failure.reply))}{by}", ""]
+    return "\r\n".join([*lines, ""])
+
+
+def _status(
+    now: float, hostname: str, failures: Sequence[Failure], received: float, original_id: str, utf8: bool
+) -> str:
+    """The fields of RFC 3464 2: one block for the message, one for each recipient, divided by empty lines."""
+    blocks = [[f"Reporting-MTA: dns; {_clean(hostname)}", f"Arrival-Date: {formatdate(received)}"]]
+    if original_id:
+        blocks[0].append(f"X-Outbound-Guard-Id: {_clean(original_id)}")
+    for failure in failures:
+        diagnostic = _clean(str(failure.reply))
+        if not utf8:
+            diagnostic = diagnostic.encode("ascii", "backslashreplace").decode()[:_LONGEST_LINE]
+        block = [
+            f"Final-Recipient: {_address(failure.recipient, utf8)}",
+            "Action: failed",
+            f"Status: {_status_code(failure.reply)}",
+        ]
+        if failure.peer:
+            block.append(f"Remote-MTA: dns; {_host(failure.peer)}")
+        block.append(f"Diagnostic-Code: smtp; {diagnostic}")
+        block.append(f"Last-Attempt-Date: {formatdate(failure.at or now)}")
+        blocks.append(block)
+    return "\r\n".join("".join(f"{line}\r\n" for line in block) for block in blocks)
+
+
+def _status_code(reply: Reply) -> str:
+    """RFC 3463: the reply's own enhanced code, else the general one of its class."""
+    if _STATUS.fullmatch(reply.enhanced) and reply.enhanced[0] != "2":
+        return reply.enhanced
+    return "4.0.0" if reply.temporary else "5.0.0"
+
+
+def _address(address: str, utf8: bool) -> str:
+    clean = _clean(address)
+    if clean.isascii():
+        return f"rfc822; {clean}"
+    if utf8:
+        return f"utf-8; {clean}"
+    # RFC 6533 3, utf-8-addr-xtext: characters above 127 as \x{HEX}, and so is the backslash.
+    coded = "".join(c if c.isascii() and c != "\\" else f"\\x{{{ord(c):X}}}" for c in clean)
+    return f"utf-8; {coded}"
+
+
+def _host(peer: str) -> str:
+    """`host:port` without the port; an address goes into brackets (RFC 5321 4.1.3)."""
+    host, _, _ = _clean(peer).rpartition(":")
+    host = (host or _clean(peer)).strip("[]")
+    if ":" in host:
+        return f"[IPv6:{host}]"
+    return f"[{host}]" if host.replace(".", "").isdigit() else host
+
+
+def _clean(text: str) -> str:
+    """One line of bounded length without control characters, and without lone surrogates."""
+    one_line = "".join(" " if c < " " or "\x7f" <= c < "\xa0" or c in "\u2028\u2029" else c for c in text)
+    return one_line.encode("utf-8", "replace")[:_LONGEST_LINE].decode("utf-8", "ignore")
+
+
+def _header_section(content: bytes) -> bytes:
+    head, _, _ = content[:_LONGEST_HEADER].partition(b"\r\n\r\n")
+    return head + b"\r\n"
+
+
+def _part(kind: str, data: bytes) -> bytes:
+    """A body part, seven bits wide whatever is in it."""
+    lines = data.split(b"\r\n")
+    simple = data.isascii() and not any(len(line) > 990 or b"\r" in line or b"\n" in line for line in lines)
+    if simple and b"\0" not in data:
+        encoding, body = "7bit", data
+    else:
+        encoding = "quoted-printable"
+        coded = (binascii.b2a_qp(line, istext=False).replace(b"\n", b"\r\n") for line in lines)
+        body = b"\r\n".join(coded)
+    return f"Content-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n".encode() + body

@@ -1,0 +1,137 @@
+"""The connections to one smarthost: which are idle, whether more may be opened, and its back-off after failures."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+import msgspec
+
+from outbound_guard.clock import Clock
+from outbound_guard.delivery.connection import Connection
+
+IDLE_SECONDS = 30.0
+MESSAGES = 1000
+"""After so many a connection is closed, so that changes at the next hop (addresses, balancing) take effect."""
+BACK_OFF = (1.0, 60.0)
+"""Seconds after the first failure, and at most."""
+
+_log = logging.getLogger(__name__)
+
+
+class Health(msgspec.Struct, frozen=True):
+    """One smarthost, for metrics and for people."""
+
+    host: str
+    """`host:port`"""
+    healthy: bool
+    failures: int
+    """In a row."""
+    busy: int
+    idle: int
+
+
+class Host:
+    """One smarthost."""
+
+    def __init__(self, name: str, host: str, port: int, sources: tuple[str, ...], limit: int, clock: Clock) -> None:
+        """`sources` are local addresses to bind in turn; `limit` is the largest number of connections."""
+        self.name = name
+        self.host = host
+        self.port = port
+        self.connections: set[Connection] = set()
+        self.opening = 0
+        self.failures = 0
+        self.probing = False
+        """True while one sender tries whether the host works again; the others wait or go elsewhere."""
+        self._sources = sources
+        self._next_source = 0
+        self._limit = limit
+        self._clock = clock
+        self._idle: list[Connection] = []
+        self._failed_at = self._retry_at = 0.0
+
+    def take(self) -> Connection | None:
+        """The idle connection that was used last, if there is one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.ready:
+                return connection
+        return None
+
+    def may_open(self) -> bool:
+        """True if one more connection may be opened now."""
+        if len(self.connections) + self.opening >= self._limit:
+            return False
+        return not self.failures or (not self.probing and not self._backing_off())
+
+    def alive(self) -> bool:
+        """True if a connection may become free."""
+        return bool(self.connections or self.opening)
+
+    def healthy(self) -> bool:
+        """False from a failure on until a message goes through, unless other connections still work."""
+        return not self.failures or bool(self.connections)
+
+    def health(self) -> Health:
+        """What is to be seen from outside."""
+        idle = len(self._idle)
+        return Health(self.name, self.healthy(), self.failures, len(self.connections) - idle + self.opening, idle)
+
+    def source(self) -> str | None:
+        """The local address to bind next, or None for the system's choice."""
+        if not self._sources:
+            return None
+        self._next_source += 1
+        return self._sources[self._next_source % len(self._sources)]
+
+    def put(self, connection: Connection) -> None:
+        """Keep a connection for the next sender."""
+        connection.idle_since = self._clock.now()
+        self._idle.append(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """It is closed."""
+        self.connections.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def works(self) -> None:
+        """A transaction went through."""
+        if self.failures:
+            _log.info("smarthost %s works again", self.name)
+            self.failures = 0
+        self.probing = False
+
+    def fails(self, reason: str, text: str) -> None:
+        """A connection could not be set up, or broke: no new one for a while, longer each time."""
+        self.probing = False
+        if self.failures and self._backing_off():
+            return  # Connections that break together are one failure.
+        self.failures += 1
+        least, most = BACK_OFF
+        # The jitter keeps many processes from coming back at the same moment.
+        wait = min(most, least * 2.0 ** min(self.failures - 1, 10)) * (1 + secrets.randbelow(250) / 1000)
+        self._failed_at = self._clock.now()
+        self._retry_at = self._failed_at + min(most, wait)
+        _log.warning("smarthost %s: %s: %s; no new connection for %.1f s", self.name, reason, text, min(most, wait))
+
+    def sweep(self, loop_now: float) -> None:
+        """Give overdue connections up and close those that were idle for long. `loop_now` is the loop's time."""
+        for connection in list(self.connections):
+            connection.check(loop_now)
+        now = self._clock.now()
+        while self._idle and not 0 <= now - self._idle[0].idle_since < IDLE_SECONDS:
+            self._idle.pop(0).quit()
+
+    def close(self) -> None:
+        """Take leave on every idle connection and break the others off."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.quit()
+        for connection in self.connections - set(idle):
+            connection.abort()
+
+    def _backing_off(self) -> bool:
+        # A clock that was set back must not make the wait longer.
+        return self._failed_at <= self._clock.now() < self._retry_at

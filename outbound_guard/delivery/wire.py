@@ -1,0 +1,125 @@
+"""What is said to a next hop: the commands of one mail transaction, and the message in wire form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from outbound_guard.mail import Envelope
+from outbound_guard.reply import Reply
+
+BAD_SENDER = Reply(501, "5.1.7", "OG-ADDRESS the sender's address cannot be sent on")
+BAD_RECIPIENT = Reply(501, "5.1.3", "OG-ADDRESS the recipient's address cannot be sent on")
+# RFC 6531 3.5: what a client answers for if the next server does not know SMTPUTF8.
+NO_SMTPUTF8 = Reply(553, "5.6.7", "OG-UTF8 the next hop does not take internationalized mail")
+
+# What may stand between < and >: no control characters, and white space, brackets and backslashes only inside a
+# quoted string. Anything else could end the address early and add parameters or commands.
+_PATH = re.compile(r'(?:[^\x00-\x20\x7f<>"\\]++|"(?:[^\x00-\x1f\x7f"\\]|\\[\x20-\x7e])*+")++')
+
+
+class Extensions(msgspec.Struct, frozen=True):
+    """What the next hop announced in its answer to EHLO, as far as we use it."""
+
+    pipelining: bool = False
+    size: bool = False
+    eight_bit: bool = False
+    smtputf8: bool = False
+
+
+class Mail:
+    """An envelope and its content, made ready once and then sent over one connection or another."""
+
+    __slots__ = ("_envelope", "_mail_from", "_recipients", "_size", "_utf8", "body", "replies")
+
+    def __init__(self, envelope: Envelope, content: Sequence[bytes]) -> None:
+        """`content` is the message in pieces: CRLF line ends, not dot-stuffed."""
+        self._envelope = envelope
+        self._mail_from = _path(envelope.mail_from) if envelope.mail_from else b""
+        self._recipients = [_path(recipient) for recipient in envelope.recipients]
+        self._utf8 = envelope.smtputf8 and not _header_is_ascii(content)
+        self.body = framed(content)
+        """The message as it goes over the wire, to the final dot."""
+        # RFC 1870 6: without the final dot and without dot-stuffing.
+        self._size = sum(map(len, content)) + len(self.body[-1]) - len(b".\r\n")
+        self.replies: list[Reply | None]
+        """One place for each recipient of the envelope; those that cannot be sent on have their reply already."""
+        if self._mail_from is None:
+            self.replies = [BAD_SENDER] * len(self._recipients)
+        else:
+            self.replies = [BAD_RECIPIENT if path is None else None for path in self._recipients]
+
+    @property
+    def hopeless(self) -> bool:
+        """True if no recipient is left to be sent to."""
+        return None not in self.replies
+
+    def commands(self, extensions: Extensions) -> tuple[list[bytes], list[Reply | None]]:
+        """MAIL, RCPT for each recipient that can be sent to by this hop, DATA; and the replies known already.
+
+        Without such a recipient there are no commands.
+        """
+        replies = self.replies.copy()
+        utf8 = self._utf8 or not (self._mail_from or b"").isascii()
+        if utf8 and not extensions.smtputf8:
+            return [], [reply or NO_SMTPUTF8 for reply in replies]
+        lines = [b""]
+        for place, path in enumerate(self._recipients):
+            if path is None or replies[place] is not None:
+                continue
+            if not path.isascii():
+                if not extensions.smtputf8:
+                    replies[place] = NO_SMTPUTF8
+                    continue
+                utf8 = True
+            lines.append(b"RCPT TO:<%b>\r\n" % path)
+        if len(lines) == 1:
+            return [], replies
+        mail = b"MAIL FROM:<%b>" % (self._mail_from or b"")
+        if extensions.size:
+            mail += b" SIZE=%d" % self._size
+        if extensions.eight_bit and self._envelope.eight_bit:
+            mail += b" BODY=8BITMIME"
+        if utf8 or (extensions.smtputf8 and self._envelope.smtputf8):
+            mail += b" SMTPUTF8"
+        lines[0] = mail + b"\r\n"
+        lines.append(b"DATA\r\n")
+        return lines, replies
+
+
+def framed(content: Sequence[bytes]) -> list[bytes]:
+    """The message in wire form: dot-stuffed where a line begins with a dot, and CRLF.CRLF at its end.
+
+    RFC 5321 4.5.2 and 4.1.1.4; not an octet is changed otherwise.
+    """
+    pieces, dots = [], False
+    for piece in content:
+        if piece:
+            pieces.append(piece)
+            # The dot of CRLF dot stands first in its piece, or second behind the LF, or the three stand in one piece.
+            dots = dots or b"\r\n." in piece or piece[0] == 0x2E or piece[:2] == b"\n."
+    if dots:
+        whole = b"".join(pieces).replace(b"\r\n.", b"\r\n..")
+        pieces = [b"." + whole if whole[0] == 0x2E else whole]
+    tail = pieces[-1][-2:] if pieces else b"\r\n"
+    if tail == b"\n" and len(pieces) > 1:
+        tail = pieces[-2][-1:] + tail
+    pieces.append(b".\r\n" if tail == b"\r\n" else b"\r\n.\r\n")
+    return pieces
+
+
+def _path(address: str) -> bytes | None:
+    """The address in octets, or None if it cannot stand in a command."""
+    if _PATH.fullmatch(address) is None:
+        return None
+    try:
+        return address.encode("utf-8")
+    except UnicodeEncodeError:
+        return None
+
+
+def _header_is_ascii(content: Sequence[bytes]) -> bool:
+    head, _, _ = b"".join(content).partition(b"\r\n\r\n")
+    return head.isascii()

@@ -1,0 +1,35 @@
+"""What people decide: every act goes through here, with its entry in the journal and its audit record.
+
+The order is always the same: take the message (so that nobody else can), write the journal to the disk, then act. A
+crash before the journal leaves everything as it was; a crash after it is put right by `reconcile`.
+"""
+
+from outbound_guard.desk.accounts import (
+    account_list,
+    account_show,
+    exempt,
+    limit,
+    resume,
+    suspend,
+)
+from outbound_guard.desk.errors import DeskError
+from outbound_guard.desk.held import delete, held_list, held_show, release
+from outbound_guard.desk.importing import import_accounts
+from outbound_guard.desk.reconcile import Reconciled, reconcile
+
+__all__ = [
+    "DeskError",
+    "Reconciled",
+    "account_list",
+    "account_show",
+    "delete",
+    "exempt",
+    "held_list",
+    "held_show",
+    "import_accounts",
+    "limit",
+    "reconcile",
+    "release",
+    "resume",
+    "suspend",
+]

@@ -1,0 +1,67 @@
+"""Listening: SMTP sessions become Submissions. The only part of the house that knows aiosmtpd."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from outbound_guard.clock import Clock
+from outbound_guard.config import Config, Listener
+from outbound_guard.edge.passwords import Passwords
+from outbound_guard.edge.session import Session
+from outbound_guard.edge.sessions import Sessions
+from outbound_guard.edge.terms import Terms
+from outbound_guard.edge.tls import HANDSHAKE_SECONDS, check, tls_context
+from outbound_guard.mail import Submission
+from outbound_guard.reply import Reply
+
+__all__ = ["Edge", "Passwords", "Sessions", "check", "tls_context"]
+
+
+class Edge:
+    """One listener: `loop.create_server(edge.protocol, sock=sock, **edge.server_arguments())`."""
+
+    def __init__(
+        self,
+        config: Config,
+        listener: Listener,
+        *,
+        hostname: str,
+        clock: Clock,
+        accept: Callable[[Submission], Awaitable[Reply]],
+        admit: Callable[[str], Reply | None],
+        passwords: Passwords | None,
+        sessions: Sessions,
+        tls: ssl.SSLContext | None,
+        count: Callable[..., None],
+    ) -> None:
+        """`accept` decides on a message, and must answer 2xx only when it is safe; if it raises, the client gets 451.
+
+        `admit` says whether a login or an envelope sender may send: None, or the refusal. `count(name, *labels)` adds
+        one to a metric. `tls` is what `tls_context` made of this listener.
+        """
+        self._tls = tls if listener.tls == "implicit" else None
+        self.terms = Terms(
+            config,
+            listener,
+            hostname=hostname,
+            clock=clock,
+            accept=accept,
+            admit=admit,
+            passwords=passwords,
+            sessions=sessions,
+            tls=tls,
+            count=count,
+        )
+
+    def protocol(self) -> asyncio.Protocol:
+        """A new session: the factory for `loop.create_server`."""
+        return Session(self.terms)
+
+    def server_arguments(self) -> dict[str, Any]:
+        """What `loop.create_server` needs besides the factory and the socket: with implicit TLS, the TLS part."""
+        if self._tls is None:
+            return {}
+        return {"ssl": self._tls, "ssl_handshake_timeout": HANDSHAKE_SECONDS}

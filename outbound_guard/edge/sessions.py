@@ -1,0 +1,103 @@
+"""The open sessions of a process: how many there may be, which have waited too long, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from outbound_guard.config import Limits
+from outbound_guard.edge import answers
+
+_LINGER = 5.0
+"""Seconds that sessions cut off at the end of `drain` get to vanish."""
+
+
+class Open(Protocol):
+    """An open session, as this module sees it."""
+
+    client_ip: str
+
+    def check_time(self, now: float) -> None:
+        """End the session if it has waited too long; `now` is the loop's time in seconds."""
+
+    def stop(self) -> None:
+        """Answer 421 and close as soon as no message is under way."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+class Sessions:
+    """Shared by all listeners of a process. The limits hold for each process."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._open: set[Open] = set()
+        self._by_address: dict[str, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._empty: asyncio.Event | None = None
+        # One timer looks at every session; a timer of its own would cost each command more than the command does.
+        self._interval = max(0.05, min(5.0, limits.idle_seconds / 10, limits.data_seconds / 10))
+        self.stopping = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def enter(self, session: Open) -> tuple[bytes, str] | None:
+        """Take a new session in, or say why not: the answer for the client, and a word for the metric."""
+        if self.stopping:
+            return answers.STOPPING, "stopping"
+        if len(self._open) >= self._limits.connections:
+            return answers.TOO_MANY_SESSIONS, "connections"
+        count = self._by_address.get(session.client_ip, 0)
+        if count >= self._limits.connections_per_address:
+            return answers.TOO_MANY_FROM_ADDRESS, "connections_per_address"
+        self._by_address[session.client_ip] = count + 1
+        self._open.add(session)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._interval, self._sweep)
+        return None
+
+    def leave(self, session: Open) -> None:
+        """Forget a session whose connection is gone; one that never entered is ignored."""
+        if session not in self._open:
+            return
+        self._open.remove(session)
+        count = self._by_address[session.client_ip] - 1
+        if count:
+            self._by_address[session.client_ip] = count
+        else:
+            del self._by_address[session.client_ip]
+        if not self._open and self._empty is not None:
+            self._empty.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Let every session end: 421 4.3.2 at its next command boundary, once the message under way is answered.
+
+        New sessions are refused from now on. What still stands after `seconds` is cut off; returns when all are gone.
+        """
+        self.stopping = True
+        self._empty = asyncio.Event()
+        for session in list(self._open):
+            session.stop()
+        for limit, last in ((seconds, False), (_LINGER, True)):
+            if not self._open:
+                break
+            try:
+                async with asyncio.timeout(limit):
+                    await self._empty.wait()
+            except TimeoutError:
+                for session in list(self._open):
+                    session.abort()
+                    if last:
+                        self.leave(session)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for session in list(self._open):
+            session.check_time(now)
+        self._timer = loop.call_later(self._interval, self._sweep) if self._open else None

@@ -1,0 +1,377 @@
+"""Octets in, octets out: the tuned subclass of aiosmtpd's server, up to the command line.
+
+What is aiosmtpd's here: the protocol class itself, the naming of commands (`smtp_X`), `handle_exception`, and the
+dialogues of AUTH (in `session`). Replaced, because the measurements ask for it (each is a cost per connection, command
+or line of text): the constructor, the StreamReader, the command loop, `push`, and the timer of each command. One
+coroutine runs per session, as in aiosmtpd; chunks of a message do not wake it, only commands and the end of data do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from typing import cast
+
+from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import Session as Peer
+
+from outbound_guard.edge import answers
+from outbound_guard.edge.data import DataReader
+from outbound_guard.edge.terms import Terms
+from outbound_guard.edge.tls import HANDSHAKE_SECONDS
+
+log = logging.getLogger(__name__)
+
+_LONGEST_LINE = 12_288
+"""Octets of a command line without its end. RFC 4954 4 asks for this much for AUTH; RFC 5321 4.5.3.1.4 for 512."""
+_BUFFERED = 65_536
+"""Octets of commands waiting from which on no more is read from the client."""
+_COMMANDS_AT_ONCE = 100
+"""Commands carried out until the other sessions get their turn."""
+_LINGER = 10.0
+"""Seconds a client gets to take our last words before the connection is reset."""
+
+
+class Closed(Exception):  # noqa: N818 - it is an outcome, not an error.
+    """The session is over; what was said so far is still sent."""
+
+
+class BadLine(Exception):  # noqa: N818 - it carries the answer to the client.
+    """A command line that cannot be read. The session goes on behind it."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Wire(SMTP):
+    """One connection: lines and messages in, replies out, in as few system calls as possible."""
+
+    client_ip = ""
+    client_port = 0
+    # All there is to say about a connection is set here, and on the instance only when it differs.
+    session: Peer | None = None
+    envelope = None
+    transport: asyncio.Transport | None = None
+    _handler_coroutine: asyncio.Task[None] | None = None
+    _waiter: asyncio.Future[None] | None = None
+    _unblocked: asyncio.Future[None] | None = None
+    _incoming: DataReader | None = None
+    _ending: bytes | None = None
+    _since = 0.0
+    _heard = 0.0
+    _started = 0.0
+    _closing_since = 0.0
+    _turns = 0
+    _gone = False
+    _eof = False
+    _news = False
+    _reading_paused = False
+    _writing_blocked = False
+    _line_too_long = False
+
+    def __init__(self, terms: Terms) -> None:
+        # SMTP.__init__ is left out on purpose, see private.py.
+        self.terms = terms
+        self.loop = asyncio.get_running_loop()
+        self._buffer = bytearray()
+        self._out: list[bytes] = []
+
+    # -- What asyncio calls ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected (with implicit TLS: and shaken hands)."""
+        self.transport = transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        if not peer:
+            # It has gone again already.
+            transport.abort()
+            return
+        address = peer[0].partition("%")[0]
+        self.client_ip = address[7:] if address.startswith("::ffff:") and "." in address else address
+        self.client_port = peer[1]
+        refusal = self.terms.sessions.enter(self)
+        if refusal is not None:
+            answer, reason = refusal
+            self.terms.count("smtp_sessions_refused", self.terms.name, reason)
+            transport.write(answer)
+            transport.close()
+            return
+        self.terms.count("smtp_sessions", self.terms.name)
+        self._handler_coroutine = self.loop.create_task(self._handle_client())
+
+    def data_received(self, data: bytes) -> None:
+        """Octets have come: of a message, or of commands."""
+        if self._incoming is not None:
+            self._heard = self.loop.time()
+            if self._incoming.feed(data):
+                self._incoming = None
+                self._news = True
+                self._wake()
+            return
+        if self._closing_since:
+            return
+        self._buffer += data
+        self._news = True
+        if self._waiter is not None:
+            self._wake()
+        elif len(self._buffer) > _BUFFERED and not self._reading_paused and self.transport is not None:
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client will send no more; it may still read, so what it has sent is answered."""
+        self._eof = True
+        self._wake()
+        if self._closing_since:
+            return False
+        # A TLS connection cannot stay half open; asyncio warns of True there.
+        return self.transport is not None and self.transport.get_extra_info("ssl_object") is None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone. A message that is being accepted is finished all the same: its fate is decided."""
+        self._gone = True
+        self.terms.sessions.leave(self)
+        self._wake()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly: it gets no further commands answered until it has caught up."""
+        self._writing_blocked = True
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._writing_blocked = False
+        if self._unblocked is not None and not self._unblocked.done():
+            self._unblocked.set_result(None)
+
+    # -- What `Sessions` calls ---------------------------------------------------------------------------------------
+
+    def check_time(self, now: float) -> None:
+        """End the session if the client has kept it waiting too long; `now` is the loop's time in seconds."""
+        limits = self.terms.limits
+        if self._closing_since:
+            if now - self._closing_since > _LINGER:
+                self.abort()
+        elif self._waiter is not None:
+            late = now - self._since > limits.idle_seconds
+            if self._incoming is not None:
+                late = now - self._heard > limits.idle_seconds or now - self._started > limits.data_seconds
+            if late:
+                self.terms.count("smtp_timeouts", "command" if self._incoming is None else "data")
+                self._end(answers.TIMED_OUT)
+        elif self._unblocked is not None and now - self._since > limits.idle_seconds:
+            self.terms.count("smtp_timeouts", "reply")
+            self.abort()
+
+    def stop(self) -> None:
+        """Answer 421 and close as soon as no message is under way."""
+        if self._waiter is not None and self._incoming is None and self.at_rest:
+            self._end(answers.STOPPING)
+
+    def abort(self) -> None:
+        """Close at once; a message that is being accepted is given up."""
+        if self._handler_coroutine is not None:
+            self._handler_coroutine.cancel()
+        if self.transport is not None:
+            self.transport.abort()
+
+    @property
+    def at_rest(self) -> bool:
+        """True if no mail transaction is open."""
+        raise NotImplementedError
+
+    # -- What the commands use ---------------------------------------------------------------------------------------
+
+    def say(self, answer: bytes) -> None:
+        """Add a reply to those of this turn; they are sent when the client's next words are waited for."""
+        self._out.append(answer)
+
+    async def push(self, status: str | bytes) -> None:
+        """The same for aiosmtpd's own methods, which leave the line end to it."""
+        self.say((status.encode() if isinstance(status, str) else status) + b"\r\n")
+
+    def flush(self) -> None:
+        """Send the replies of this turn, in one write."""
+        if self._out:
+            if self.transport is not None and not self.transport.is_closing():
+                self.transport.write(b"".join(self._out))
+            self._out.clear()
+
+    async def read_line(self) -> bytes:
+        """The next command line, without its end. Raises BadLine and Closed."""
+        buffer = self._buffer
+        if self._gone:
+            raise Closed
+        if self.terms.sessions.stopping and self.at_rest:
+            self.say(answers.STOPPING)
+            raise Closed
+        self._turns += 1
+        if self._turns > _COMMANDS_AT_ONCE:
+            self._turns = 0
+            self.flush()
+            await self._writable()
+            await asyncio.sleep(0)
+        while (end := buffer.find(b"\r\n")) < 0:
+            if buffer:
+                self._look_at_unfinished_line()
+            await self._wait()
+        line = bytes(buffer[:end])
+        del buffer[: end + 2]
+        if b"\n" in line or b"\r" in line:
+            self._refuse_bare_line_end()
+        if self._line_too_long or end > _LONGEST_LINE:
+            self._line_too_long = False
+            raise BadLine(answers.LINE_TOO_LONG)
+        return line
+
+    def _look_at_unfinished_line(self) -> None:
+        buffer = self._buffer
+        if b"\n" in buffer or b"\r" in buffer[:-1]:
+            self._refuse_bare_line_end()
+        if len(buffer) > _LONGEST_LINE:
+            self._line_too_long = True
+            # The last octet may be the CR of its end.
+            del buffer[:-1]
+
+    async def readline(self) -> bytes:
+        """The same for aiosmtpd's own methods."""
+        return await self.read_line()
+
+    @property
+    def _reader(self) -> Wire:  # type: ignore[override]  # aiosmtpd has an attribute, a StreamReader.
+        return self
+
+    async def read_message(self) -> DataReader:
+        """Everything up to the end of data. Raises Closed."""
+        reader = DataReader(self.terms.limits.message_size)
+        early = bytes(self._buffer)
+        self._buffer.clear()
+        if not early or not reader.feed(early):
+            self._heard = self._started = self.loop.time()
+            self._incoming = reader
+            while self._incoming is not None:
+                await self._wait()
+        # What came later than the end of data lies in the buffer already.
+        self._buffer[:0] = reader.rest
+        return reader
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        """Turn to TLS. Raises Closed if the handshake fails."""
+        self.flush()
+        if self.transport is None:
+            raise Closed
+        # CVE-2024-34083: what came in clear behind STARTTLS must not be taken for the words of the secured client.
+        # Nothing is awaited between here and the moment when the TLS layer receives the octets.
+        self._buffer.clear()
+        self._reading_paused = False
+        self._turns = 0
+        try:
+            transport = await self.loop.start_tls(
+                self.transport,
+                self,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            )
+        except OSError as error:  # ssl.SSLError, ConnectionError and TimeoutError are all of this kind.
+            self.terms.count("smtp_tls_failed", self.terms.name)
+            raise Closed from error
+        if transport is None or self._gone:
+            raise Closed
+        self.transport = transport
+
+    # -- The loop ----------------------------------------------------------------------------------------------------
+
+    async def obey(self, line: bytes) -> None:
+        """Carry out one command line."""
+        raise NotImplementedError
+
+    async def _handle_client(self) -> None:
+        try:
+            self.say(self.terms.greeting)
+            while True:
+                try:
+                    await self.obey(await self.read_line())
+                except BadLine as bad:
+                    self.wrong(bad.answer, "syntax")
+                except Closed:
+                    raise
+                except Exception as error:
+                    await self.push(await self.handle_exception(error))
+        except Closed:
+            pass
+        except Exception:
+            log.exception("SMTP session with %s failed", self.client_ip)
+            self.say(answers.SESSION_FAULT)
+        self.flush()
+        self._hang_up()
+
+    def wrong(self, answer: bytes, reason: str) -> None:
+        """Answer a wrong command, and close the session after too many of them."""
+        raise NotImplementedError
+
+    async def handle_exception(self, error: Exception) -> str:
+        """A fault of ours is logged and answered with 451, never with 5xx, and tells the client nothing."""
+        log.error("SMTP command from %s failed", self.client_ip, exc_info=error)
+        self.terms.count("smtp_faults", "command")
+        return answers.FAULT.decode().rstrip("\r\n")
+
+    def _refuse_bare_line_end(self) -> None:
+        # Whether it ends a line is what a smuggler and we would disagree about; nothing that follows is read.
+        self.say(answers.BARE_LINE_END)
+        self.terms.count("smtp_commands_refused", "line_end")
+        raise Closed
+
+    def _hang_up(self) -> None:
+        """Close, so that our last words arrive: closing on unread octets would reset the connection and lose them."""
+        self._closing_since = self.loop.time()
+        self._incoming = None
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if (self._buffer or self._reading_paused) and not self._eof and transport.can_write_eof():
+            self._buffer.clear()
+            transport.write_eof()
+            if self._reading_paused:
+                transport.resume_reading()
+        else:
+            transport.close()
+
+    async def _wait(self) -> None:
+        """Send what there is to say, and come back when something has come in (or, for a message, its end)."""
+        self._turns = 0
+        self.flush()
+        if self._writing_blocked:
+            self._news = False
+            await self._writable()
+            if self._news:
+                return
+        if self._gone or self._eof:
+            raise Closed
+        if self._reading_paused and self.transport is not None:
+            self._reading_paused = False
+            self.transport.resume_reading()
+        self._since = self.loop.time()
+        self._waiter = self.loop.create_future()
+        await self._waiter
+        if self._ending is not None:
+            self.say(self._ending)
+            raise Closed
+
+    async def _writable(self) -> None:
+        while self._writing_blocked and not self._gone:
+            self._since = self.loop.time()
+            self._unblocked = self.loop.create_future()
+            await self._unblocked
+            self._unblocked = None
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _end(self, answer: bytes) -> None:
+        self._ending = answer
+        self._wake()

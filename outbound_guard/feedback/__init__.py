@@ -1,0 +1,1 @@
+"""What the world answered, turned into reputation."""

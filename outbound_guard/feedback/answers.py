@@ -1,0 +1,81 @@
+"""SMTP answers of the world, by what they say about the sender."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from outbound_guard.mail import Sender
+from outbound_guard.reply import Reply
+from outbound_guard.reputation import Evidence, Reputation
+
+_NO_SUCH_USER = re.compile(
+    r"user.{0,20}unknown|unknown.{0,20}(?:user|recipient|mailbox|address)|no such (?:user|mailbox|recipient|address|person)"
+    r"|(?:does not|doesn't|not) exist|mailbox (?:unavailable|not found)|recipient (?:rejected|not found|unknown)"
+    r"|(?:have|has) an? (?:\S+ )?account|account.{0,30}(?:disabled|inactive|closed)|invalid (?:recipient|mailbox|address)",
+    re.I,
+)
+_OUR_ADDRESS = re.compile(
+    r"block ?list|black ?list|listed (?:at|by|in|on)|\bdnsbl\b|\brbl\b|spamhaus|sender.{0,20}ip\b|\bip\b.{0,40}(?:reputation|blocked)"
+    r"|client host.{0,40}blocked|part of their network",
+    re.I,
+)
+_ABUSE = re.compile(
+    r"spam|unsolicited|bulk|content|virus|phish|malware|policy|abuse|reputation|complaints?|suspicious|rate.?limited|too many",
+    re.I,
+)
+_FULL = re.compile(r"full|quota|storage|over.?limit", re.I)
+
+
+def outcome_of(reply: Reply) -> str:
+    """What a reply says about the sender: one of reputation.OUTCOMES.
+
+    Temporary answers count as "later" unless they name abuse; a full mailbox says nothing about the sender either.
+    """
+    if reply.accepted:
+        return "delivered"
+    about_user = reply.enhanced.startswith(("5.1.", "5.5.0"))
+    if reply.permanent and not _FULL.search(reply.text) and (about_user or _NO_SUCH_USER.search(reply.text)):
+        return "unknown_user"
+    if _OUR_ADDRESS.search(reply.text):
+        return "our_address"
+    if _ABUSE.search(reply.text) and not _FULL.search(reply.text):
+        return "refused"
+    return "later"
+
+
+def remember(
+    reputation: Reputation,
+    weigh: Callable[[str, int, Any], Evidence | None],
+    sender: Sender,
+    record: Any,
+    now: float,
+    replies: Iterable[Reply],
+) -> None:
+    """Write behind what a message's recipients were answered at `now` (unix seconds).
+
+    `record` is the sender's memory (reputation.Memory.sender), against which an answer is weighed by `weigh`
+    (signals.Panel.answered). Forwarders answer for what others wrote: theirs only count.
+    """
+    for outcome, number in Counter(outcome_of(reply) for reply in replies).items():
+        complain(reputation, weigh, sender, record, now, outcome, number)
+
+
+def complain(
+    reputation: Reputation,
+    weigh: Callable[[str, int, Any], Evidence | None],
+    sender: Sender,
+    record: Any,
+    now: float,
+    outcome: str,
+    number: int = 1,
+) -> None:
+    """The same for one class of answer (reputation.OUTCOMES) and so many recipients."""
+    evidence = weigh(outcome, number, record)
+    if evidence:
+        silent = sender.kind == "forwarder"
+        reputation.outcome(
+            sender, now, outcome, number, Evidence(evidence.slot, 0.0, evidence.low, evidence.high) if silent else evidence
+        )

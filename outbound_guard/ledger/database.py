@@ -1,0 +1,125 @@
+"""The connection to SQL: SQLite in data_dir, or another database by its URL. Sync; called in threads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from outbound_guard.ledger.segments import give_to_owner
+
+FILE = "ledger.sqlite3"
+# What a record brought about, not the database: trying again would not help.
+BAD_RECORD = (DataError, IntegrityError, InterfaceError, ValueError, OverflowError, TypeError, LookupError)
+
+
+class LedgerError(Exception):
+    """The ledger cannot be used now: locked, full, down, or not made yet."""
+
+
+class Ledger:
+    """Opens connections. Any number of readers; one process alone writes (the scribe)."""
+
+    def __init__(self, url: str, *, writer: bool = False, busy: float = 2.0) -> None:
+        """`url` as SQLAlchemy takes it. `busy`: seconds to wait for a lock of SQLite.
+
+        Raises LedgerError if the URL or its driver cannot be used.
+        """
+        self.writer = writer
+        try:
+            if url.startswith("sqlite:///"):
+                self._engine = _sqlite(Path(url.removeprefix("sqlite:///")), writer=writer, busy=busy)
+            else:
+                self._engine = create_engine(url, pool_pre_ping=True)
+        except (SQLAlchemyError, ImportError) as error:
+            raise LedgerError(f"ledger: {_plain(error)}") from error
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """One transaction: committed at the end, rolled back on an error. Raises LedgerError."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except BAD_RECORD:
+            raise
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise LedgerError(f"ledger: {_plain(error)}") from error
+
+    def migrate(self) -> None:
+        """Bring the schema to this version; changes nothing if it is there. Raises LedgerError."""
+        alembic = AlembicConfig()
+        # ConfigParser would take a `%` in the path for its own.
+        place = str(Path(__file__).parent / "migrations").replace("%", "%%")
+        alembic.set_main_option("script_location", place)
+        with self.connection() as connection:
+            alembic.attributes["connection"] = connection
+            command.upgrade(alembic, "head")
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self._engine.dispose()
+
+
+def url_of(url: str, data_dir: Path) -> str:
+    """The URL to open for the setting `ledger.url`."""
+    return f"sqlite:///{data_dir / FILE}" if url == "embedded" else url
+
+
+def _sqlite(path: Path, *, writer: bool, busy: float) -> Engine:
+    def connect() -> sqlite3.Connection:
+        if writer:
+            _make(path)
+        # isolation_level=None: the transactions are SQLAlchemy's (see `begin`), not those sqlite3 begins by itself.
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=rw", uri=True, timeout=busy, check_same_thread=False, isolation_level=None
+        )
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            if writer:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                # KiB. The indexes by account and sender are written all over.
+                connection.execute("PRAGMA cache_size = -32768")
+            else:
+                connection.execute("PRAGMA query_only = ON")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=2)
+
+    def begin(connection: Connection) -> None:
+        # A writer asks for the lock at once: a transaction that began by reading could not wait for it.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def _make(path: Path) -> None:
+    """An empty file that only the service may read: the ledger is personal data."""
+    with contextlib.suppress(FileExistsError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            give_to_owner(fd, path.parent)
+        finally:
+            os.close(fd)
+
+
+def _plain(error: BaseException) -> str:
+    """One line, without SQL and its values, which may be personal data."""
+    cause: Any = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split()) or type(cause).__name__

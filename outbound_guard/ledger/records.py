@@ -1,0 +1,145 @@
+"""What is recorded: one struct for each kind of event. A line of the journal is one of them as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from outbound_guard.mail import Signal
+
+
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True, tag="decision"):
+    """What was decided about one submission. The weights of the signals not in shadow add up to `score`."""
+
+    id: str
+    received: float
+    """Unix seconds at the end of DATA."""
+    account: str
+    sender: str
+    action: str
+    """relay | defer | hold | quarantine | reject: what the verdict says, in observe mode too."""
+    score: float = 0.0
+    code: str = ""
+    reason: str = ""
+    signals: tuple[Signal, ...] = ()
+    sender_kind: str = ""
+    source: str = ""
+    """The identity rule that found the sender."""
+    server: str = ""
+    client_ip: str = ""
+    mail_from: str = ""
+    recipients: tuple[str, ...] = ()
+    subject: str = ""
+    message_id: str = ""
+    size: int = 0
+    """Octets of the message as it came in."""
+    mode: str = "enforce"
+    """enforce | observe"""
+    state: str = ""
+    """Where the message is now: "" (gone on, or never taken), queued, held or quarantine."""
+    due: float = 0.0
+    """Unix time at which a held message is looked at again; 0: a person decides."""
+    answered: str = ""
+    """The reply the client got, as one line."""
+
+
+class Delivered(msgspec.Struct, frozen=True, omit_defaults=True, tag="delivered"):
+    """What a next hop answered for one recipient of one message."""
+
+    id: str
+    time: float
+    recipient: str
+    code: int
+    enhanced: str = ""
+    text: str = ""
+    peer: str = ""
+    final: bool = True
+    """False if it will be tried again."""
+
+
+class HeldChange(msgspec.Struct, frozen=True, omit_defaults=True, tag="held"):
+    """A held or quarantined message changed its state."""
+
+    id: str
+    time: float
+    to: str
+    """released | deleted | returned | expired | quarantine | held"""
+    by: str = "system"
+    reason: str = ""
+    due: float = 0.0
+
+
+class Standing(msgspec.Struct, frozen=True, omit_defaults=True, tag="standing"):
+    """A sender or an account got or lost a suspension, a limit or an exemption."""
+
+    time: float
+    scope: str
+    """sender | account"""
+    subject: str
+    """The sender or account, any string."""
+    change: str
+    """suspended | resumed | limited | unlimited | exempted. An exemption ends at `until`."""
+    account: str = ""
+    """The account of a sender, where it is known."""
+    by: str = "system"
+    reason: str = ""
+    until: float = 0.0
+    """Unix time from which it no longer holds; 0: until it is changed."""
+    limits: dict[str, int] = {}
+    """Of `limited`: the fields of config.Limit that are not 0."""
+
+
+class Audit(msgspec.Struct, frozen=True, omit_defaults=True, tag="audit"):
+    """Somebody did something."""
+
+    time: float
+    by: str
+    what: str
+    subject: str = ""
+    detail: str = ""
+
+
+class AccountEntry(msgspec.Struct, frozen=True, omit_defaults=True, tag="account"):
+    """An entry of the directory of accounts. Empty texts leave what is known; `senders` are added or moved here."""
+
+    time: float
+    account: str
+    name: str = ""
+    contact: str = ""
+    note: str = ""
+    senders: tuple[str, ...] = ()
+    """Addresses, senders, or patterns with `*`."""
+
+
+Record = Decision | Delivered | HeldChange | Standing | Audit | AccountEntry
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """The record as one line of JSON, without the line end. Text that is no Unicode is made so; never raises for it."""
+    try:
+        return _encoder.encode(record)
+    except UnicodeEncodeError:
+        # A lone surrogate stands for an octet that was no UTF-8 in what a client sent.
+        return _encoder.encode(_mended(msgspec.to_builtins(record)))
+
+
+def decode(line: bytes) -> Record:
+    """The record of a line. Raises msgspec.DecodeError (or its ValidationError)."""
+    if b"\\u0000" in line:
+        # PostgreSQL stores every character but this one.
+        line = line.replace(b"\\u0000", b"\\ufffd")
+    return _decoder.decode(line)
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_mended(key): _mended(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mended(item) for item in value]
+    return value

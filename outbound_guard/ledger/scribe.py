@@ -1,0 +1,239 @@
+"""The scribe puts the journal into SQL, and forgets what is old. It runs in one process alone.
+
+Each sealed segment goes in with one transaction that also notes the segment's name; then its file is removed. After a
+crash in between, the name says that nothing is left to do. While the database is locked, full or down, the segments
+wait. A record that cannot be stored is written to `rejected/` and does not stop the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+
+from outbound_guard.clock import Clock
+from outbound_guard.ledger import segments, storing, tables
+from outbound_guard.ledger.database import BAD_RECORD, Ledger, LedgerError
+from outbound_guard.ledger.records import Record, decode, encode
+from outbound_guard.ledger.retention import forget
+
+BATCH_BYTES = 4 * 1024 * 1024
+BATCH_SEGMENTS = 100
+LONGEST_PAUSE = 30.0
+PRUNE_SECONDS = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+class _Segment(msgspec.Struct):
+    """A segment's file, read."""
+
+    path: Path
+    records: list[Record]
+    bad: list[bytes]
+
+
+class Scribe:
+    """Takes the segments of `directory` into `ledger` (opened as writer)."""
+
+    def __init__(
+        self, directory: Path, ledger: Ledger, clock: Clock, *, keep_days: int = 30, interval: float = 0.25
+    ) -> None:
+        """`keep_days`: how long decisions are kept. `interval`: seconds between two looks for new segments."""
+        self.stored = 0
+        """Records put into SQL."""
+        self.rejected = 0
+        """Records that could not be stored and lie in `rejected/`."""
+        self.torn = 0
+        """Last lines cut off by the death of their writer."""
+        self.failures = 0
+        """Passes that ended because the ledger could not be used."""
+        self._directory = directory
+        self._ledger = ledger
+        self._clock = clock
+        self._keep = keep_days * 86400.0
+        self._interval = interval
+        self._lock = -1
+        self._migrated = False
+        self._well = False
+        self._pruned = float("-inf")
+
+    async def run(self) -> None:
+        """Work until cancelled. Never raises anything but CancelledError."""
+        pause = self._interval
+        while True:
+            work = asyncio.ensure_future(asyncio.to_thread(self._pass))
+            try:
+                well = await asyncio.shield(work)
+            except asyncio.CancelledError:
+                # A thread cannot be cancelled; its transaction is short.
+                await work
+                raise
+            pause = self._interval if well else min(max(2 * pause, 0.5), LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+
+    def once(self) -> int:
+        """Take in every segment that is sealed now: how many records were stored. Raises LedgerError, OSError.
+
+        Also seals what dead writers left open. Does nothing while another process is the scribe.
+        """
+        if not self._begin():
+            return 0
+        before = self.stored
+        segments.adopt(self._directory)
+        batch: list[_Segment] = []
+        size = 0
+        for path in segments.sealed(self._directory):
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                log.error("journal segment %s cannot be read: %s", path.name, error)
+                continue
+            if batch and (size + len(data) > BATCH_BYTES or len(batch) >= BATCH_SEGMENTS):
+                self._take(batch)
+                batch, size = [], 0
+            batch.append(self._read(path, data))
+            size += len(data)
+        if batch:
+            self._take(batch)
+        return self.stored - before
+
+    def prune(self) -> None:
+        """Forget what is older than `keep_days`; held mail stays. Raises LedgerError."""
+        if self._begin():
+            waiting = {path.name for path in segments.sealed(self._directory)}
+            forget(self._ledger, self._clock.now() - self._keep, waiting)
+
+    @property
+    def ready(self) -> bool:
+        """True if this is the scribe, and everything that was sealed at its last look is in the ledger."""
+        return self._well
+
+    @property
+    def backlog(self) -> int:
+        """Segments that wait."""
+        return len(segments.sealed(self._directory))
+
+    def close(self) -> None:
+        """Let another process be the scribe."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _pass(self) -> bool:
+        try:
+            self.once()
+            self._well = self._lock >= 0
+            now = self._clock.now()
+            if self._lock >= 0 and not 0 <= now - self._pruned < PRUNE_SECONDS:
+                self.prune()
+                self._pruned = now
+            return True
+        except (LedgerError, OSError) as error:
+            log.error("%s; the journal keeps what happens until then", error)
+        except Exception:
+            log.exception("the scribe failed; the journal keeps what happens")
+        self._well = False
+        self.failures += 1
+        return False
+
+    def _begin(self) -> bool:
+        """Be the only scribe, and have the schema; False if another process is it. Raises LedgerError, OSError."""
+        if self._lock < 0:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self._directory / "scribe.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                segments.give_to_owner(lock, self._directory)
+            except BlockingIOError:
+                os.close(lock)
+                return False
+            except OSError:
+                os.close(lock)
+                raise
+            self._lock = lock
+        if not self._migrated:
+            self._ledger.migrate()
+            self._migrated = True
+        return True
+
+    def _read(self, path: Path, data: bytes) -> _Segment:
+        segment = _Segment(path, [], [])
+        for line, whole in segments.lines(data):
+            try:
+                segment.records.append(decode(line))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                if whole:
+                    segment.bad.append(line)
+                else:
+                    self.torn += 1
+        return segment
+
+    def _take(self, batch: list[_Segment]) -> None:
+        try:
+            self._store(batch)
+        except BAD_RECORD:
+            for segment in batch:
+                self._store_singly(segment)
+        for segment in batch:
+            with contextlib.suppress(FileNotFoundError):
+                segment.path.unlink()
+
+    def _store(self, batch: list[_Segment]) -> None:
+        with self._ledger.connection() as connection:
+            known = storing.taken(connection, [segment.path.name for segment in batch])
+            new = [segment for segment in batch if segment.path.name not in known]
+            rows = [{"name": segment.path.name, "taken": self._clock.now()} for segment in new]
+            storing.insert_new(connection, tables.segment, rows)
+            storing.store(connection, (record for segment in new for record in segment.records))
+            for segment in new:
+                self._reject(segment.path.name, segment.bad)
+        self.stored += sum(len(segment.records) for segment in new)
+        self.rejected += sum(len(segment.bad) for segment in new)
+
+    def _store_singly(self, segment: _Segment) -> None:
+        """Each record for itself, to find those that cannot be stored."""
+        name = segment.path.name
+        bad = list(segment.bad)
+        with self._ledger.connection() as connection:
+            if storing.taken(connection, [name]):
+                return
+            storing.insert_new(connection, tables.segment, [{"name": name, "taken": self._clock.now()}])
+            for record in segment.records:
+                try:
+                    with connection.begin_nested():
+                        storing.store(connection, [record])
+                except BAD_RECORD as error:
+                    log.error("a record cannot be stored: %s", type(error).__name__)
+                    bad.append(encode(record))
+            self._reject(name, bad)
+        self.stored += len(segment.records) + len(segment.bad) - len(bad)
+        self.rejected += len(bad)
+
+    def _reject(self, name: str, bad: list[bytes]) -> None:
+        """Put lines aside. Done before the commit; done again after a crash, it writes the same file."""
+        if bad:
+            folder = self._directory / "rejected"
+            folder.mkdir(mode=0o700, exist_ok=True)
+            (folder / name).write_bytes(b"\n".join(bad) + b"\n")
+            log.error("%d records cannot be stored and lie in %s", len(bad), folder / name)
+
+
+def running(directory: Path) -> bool:
+    """True if some process is the scribe of this journal."""
+    try:
+        lock = os.open(directory / "scribe.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False

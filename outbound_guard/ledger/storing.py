@@ -1,0 +1,245 @@
+"""Records become rows. Everything here may be done again, and in any order, without harm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Table, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from outbound_guard.ledger import tables
+from outbound_guard.ledger.records import (
+    AccountEntry,
+    Audit,
+    Decision,
+    Delivered,
+    HeldChange,
+    Record,
+    Standing,
+)
+
+Row = dict[str, Any]
+KINDS = {
+    "suspended": "suspension",
+    "resumed": "suspension",
+    "limited": "limit",
+    "unlimited": "limit",
+    "exempted": "exemption",
+}
+_json = msgspec.json.Encoder().encode
+
+
+def store(connection: Connection, records: Iterable[Record]) -> None:
+    """Put records in, kind by kind. Raises what the database raises; the caller rolls back."""
+    sorted_: dict[type, list[Any]] = {}
+    for record in records:
+        sorted_.setdefault(type(record), []).append(record)
+    for type_, storing in _STORING.items():
+        if type_ in sorted_:
+            storing(connection, sorted_[type_])
+    if AccountEntry in sorted_ or Standing in sorted_:
+        _count_revision(connection)
+
+
+def insert_new(connection: Connection, table: Table, rows: list[Row]) -> None:
+    """Insert the rows whose primary key is not there yet."""
+    if rows:
+        connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    """Both databases spell ON CONFLICT the same way; SQLAlchemy keeps it in the dialects."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def _insert_many(connection: Connection, table: Table, rows: list[tuple[Any, ...]]) -> None:
+    """Insert rows, each with a value for every column in its order, whose primary key is not there yet.
+
+    For every message, so past SQLAlchemy's handling of single values, which costs more than SQLite itself.
+    """
+    names = [column.name for column in table.columns]
+    statement = _insert(connection, table).on_conflict_do_nothing()
+    if connection.dialect.name == "sqlite":
+        text = str(statement.values(dict.fromkeys(names)).compile(dialect=connection.dialect))
+        connection.exec_driver_sql(text, rows)
+    else:
+        named = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
+        connection.execute(statement, named)
+
+
+def _decisions(connection: Connection, records: list[Decision]) -> None:
+    rows = [
+        (
+            r.id,
+            r.received,
+            r.account,
+            r.sender,
+            r.sender_kind,
+            r.source,
+            r.server,
+            r.client_ip,
+            r.mail_from,
+            _json(r.recipients).decode(),
+            r.subject,
+            r.message_id,
+            r.size,
+            r.action,
+            r.score,
+            r.code,
+            r.reason,
+            r.mode,
+            _json(r.signals).decode(),
+            r.answered,
+        )
+        for r in records
+    ]
+    _insert_many(connection, tables.decision, rows)
+    recipients = [(address, r.id) for r in records for address in {address.lower() for address in r.recipients}]
+    if recipients:
+        _insert_many(connection, tables.recipient, recipients)
+    held = [r for r in records if r.state in ("held", "quarantine")]
+    if held:
+        _held_new(connection, held)
+
+
+def _held_new(connection: Connection, records: list[Decision]) -> None:
+    statement = _insert(connection, tables.held)
+    # A change may have come first, for example a release within a second: then its state stays.
+    statement = statement.on_conflict_do_update(
+        index_elements=["id"], set_={name: statement.excluded[name] for name in ("received", "account", "sender")}
+    )
+    connection.execute(
+        statement,
+        [
+            {
+                "id": r.id,
+                "received": r.received,
+                "account": r.account,
+                "sender": r.sender,
+                "state": r.state,
+                "changed": r.received,
+                "changed_by": "system",
+                "reason": r.reason,
+                "due": r.due,
+            }
+            for r in records
+        ],
+    )
+
+
+def _held_changes(connection: Connection, records: list[HeldChange]) -> None:
+    statement = _insert(connection, tables.held)
+    statement = statement.on_conflict_do_update(
+        index_elements=["id"],
+        set_={name: statement.excluded[name] for name in ("state", "changed", "changed_by", "reason", "due")},
+        where=tables.held.c.changed <= statement.excluded.changed,
+    )
+    connection.execute(
+        statement,
+        [
+            {
+                "id": r.id,
+                # These three are filled in when the decision comes.
+                "received": r.time,
+                "account": "",
+                "sender": "",
+                "state": r.to,
+                "changed": r.time,
+                "changed_by": r.by,
+                "reason": r.reason,
+                "due": r.due,
+            }
+            for r in records
+        ],
+    )
+
+
+def _deliveries(connection: Connection, records: list[Delivered]) -> None:
+    rows = [(None, r.id, r.time, r.recipient, r.code, r.enhanced, r.text, r.peer, r.final) for r in records]
+    _insert_many(connection, tables.delivery, rows)
+
+
+def _standings(connection: Connection, records: list[Standing]) -> None:
+    rows: list[Row] = [
+        {
+            "time": r.time,
+            "scope": r.scope,
+            "subject": r.subject,
+            "change": r.change,
+            "account": r.account,
+            "by": r.by,
+            "reason": r.reason,
+            "until": r.until,
+            "limits": _json(r.limits).decode(),
+        }
+        for r in records
+    ]
+    connection.execute(tables.standing_history.insert(), rows)
+    statement = _insert(connection, tables.standing)
+    changing = ("change", "account", "time", "by", "reason", "until", "limits")
+    statement = statement.on_conflict_do_update(
+        index_elements=["scope", "subject", "kind"],
+        set_={name: statement.excluded[name] for name in changing},
+        where=tables.standing.c.time <= statement.excluded.time,
+    )
+    connection.execute(statement, [row | {"kind": KINDS[row["change"]]} for row in rows])
+
+
+def _audits(connection: Connection, records: list[Audit]) -> None:
+    connection.execute(
+        tables.audit.insert(),
+        [{"time": r.time, "by": r.by, "what": r.what, "subject": r.subject, "detail": r.detail} for r in records],
+    )
+
+
+def _accounts(connection: Connection, records: list[AccountEntry]) -> None:
+    statement = _insert(connection, tables.account)
+    # An empty text leaves what is known.
+    known = {
+        name: func.coalesce(func.nullif(statement.excluded[name], ""), tables.account.c[name])
+        for name in ("name", "contact", "note")
+    }
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["account"], set_=known),
+        [
+            {
+                "account": r.account,
+                "name": r.name,
+                "contact": r.contact,
+                "note": r.note,
+                "created": r.time,
+            }
+            for r in records
+        ],
+    )
+    senders = {sender: r.account for r in records for sender in r.senders}
+    if senders:
+        mapping = _insert(connection, tables.sender_account)
+        connection.execute(
+            mapping.on_conflict_do_update(index_elements=["pattern"], set_={"account": mapping.excluded.account}),
+            [{"pattern": pattern, "account": account} for pattern, account in senders.items()],
+        )
+
+
+def _count_revision(connection: Connection) -> None:
+    insert_new(connection, tables.revision, [{"name": "directory", "number": 0}])
+    table = tables.revision
+    connection.execute(update(table).where(table.c.name == "directory").values(number=table.c.number + 1))
+
+
+def taken(connection: Connection, names: list[str]) -> set[str]:
+    """Those of the segments that are in the ledger already."""
+    table = tables.segment
+    return set(connection.execute(select(table.c.name).where(table.c.name.in_(names))).scalars())
+
+
+_STORING: dict[type, Callable[[Connection, list[Any]], None]] = {
+    Decision: _decisions,
+    HeldChange: _held_changes,
+    Delivered: _deliveries,
+    Standing: _standings,
+    Audit: _audits,
+    AccountEntry: _accounts,
+}

@@ -1,0 +1,72 @@
+"""All metrics there are. A new one is a line here, a place that counts it, and a line in docs/operations.md."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+PREFIX = "outbound_guard_"
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
+_LONG = (0.1, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21_600.0, 86_400.0, 432_000.0)
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One line of the table. No label names an account, a sender or a customer's address."""
+
+    name: str
+    """Without the prefix. Counters end in `_total`, durations in `_seconds`."""
+    kind: Literal["counter", "histogram", "livesum", "livemin", "livemax", "livemostrecent"]
+    """For a gauge, how the values of several processes become one; a process that has ended does not count."""
+    labels: tuple[str, ...]
+    help: str
+    bounds: tuple[float, ...] = _SECONDS
+    """Upper bounds of a histogram's buckets, in seconds."""
+
+
+TABLE = (
+    # The path of a message.
+    Metric("messages_total", "counter", ("action", "reason"), "Messages decided, by action and code word"),
+    Metric("message_seconds", "histogram", (), "Time from the end of DATA to our answer"),
+    Metric("signal_total", "counter", ("signal",), "Messages on which a signal spoke"),
+    Metric("held_total", "counter", ("reason",), "Messages put on hold or in quarantine, by code word"),
+    Metric("suspensions_total", "counter", ("reason",), "Senders and accounts suspended, by code word"),
+    # Sessions.
+    Metric("sessions", "livesum", (), "SMTP sessions open now"),
+    Metric("smtp_sessions_total", "counter", ("listener",), "SMTP sessions opened"),
+    Metric("smtp_sessions_refused_total", "counter", ("listener", "reason"), "Connections refused by a limit"),
+    Metric("smtp_commands_refused_total", "counter", ("reason",), "Commands refused by the SMTP session itself"),
+    Metric("smtp_messages_refused_total", "counter", ("reason",), "Messages refused for their form, before the path"),
+    Metric("smtp_timeouts_total", "counter", ("phase",), "Sessions ended because the client was too slow"),
+    Metric("smtp_faults_total", "counter", ("phase",), "Faults of ours, answered 451"),
+    Metric("smtp_tls_sessions_total", "counter", ("listener", "version"), "Sessions that were encrypted"),
+    Metric("smtp_tls_failed_total", "counter", ("listener",), "TLS handshakes that failed"),
+    Metric("smtp_logins_total", "counter", ("result",), "Tries to log in"),
+    # Delivery.
+    Metric("deliveries_total", "counter", ("result",), "Deliveries tried, by result"),
+    Metric("delivery_seconds", "histogram", (), "Time from reception to final delivery", _LONG),
+    Metric("next_hop_up", "livemin", ("pool",), "1 while at least one next hop of the pool answers"),
+    Metric("next_hop_events_total", "counter", ("event",), "What happened on connections to next hops"),
+    Metric("spool_messages", "livemostrecent", ("state",), "Messages in the spool"),
+    # The parts it stands on.
+    Metric("state_up", "livemin", (), "1 while the store of counters answers"),
+    Metric("state_errors_total", "counter", ("kind",), "Calls to the store of counters that failed"),
+    Metric("state_dropped_total", "counter", (), "Records meant for the store of counters that were lost"),
+    Metric("ledger_up", "livemin", (), "1 while the ledger can be written"),
+    Metric("ledger_backlog_records", "livesum", (), "Records waiting to be written to the ledger"),
+    Metric("ledger_written_total", "counter", (), "Records written to the ledger"),
+    Metric("journal_errors_total", "counter", (), "Records that could not be put in the journal"),
+    # Processes.
+    Metric("processes", "livesum", ("role",), "Processes that are ready"),
+    Metric("restarts_total", "counter", ("role",), "Processes that ended unasked and were started again"),
+    Metric("config_reloads_total", "counter", ("result",), "Reloads of configuration and policy: ok or refused"),
+)
+METRICS = {metric.name: metric for metric in TABLE}
+
+
+def known(name: str, labels: tuple[str, ...], kind: str) -> Metric:
+    """The table's line for a metric. Raises KeyError if it is not there, of another kind, or has other labels."""
+    metric = METRICS.get(name)
+    if metric is None or not metric.kind.startswith(kind) or len(labels) != len(metric.labels):
+        raise KeyError(f"no metric {name!r} of kind {kind!r} with {len(labels)} labels in metrics/table.py")
+    return metric

@@ -1,0 +1,106 @@
+"""What is written down about each submission: one log line, one record for the ledger, the metrics."""
+
+from __future__ import annotations
+
+from outbound_guard.accounts.directory import Directory
+from outbound_guard.actions import Outcome
+from outbound_guard.delivery.result import Result
+from outbound_guard.ledger.journal import Journal
+from outbound_guard.ledger.records import Decision, Delivered, Standing
+from outbound_guard.maillog import MailLog
+from outbound_guard.metrics import Metrics
+from outbound_guard.verdict import Judgement
+
+
+class Recorder:
+    """Writes down what was judged and done. Nothing here waits for a disk or a database."""
+
+    def __init__(self, journal: Journal, log: MailLog, metrics: Metrics, directory: Directory, *, observe: bool) -> None:
+        self._journal, self._log, self._metrics, self._directory = journal, log, metrics, directory
+        self._mode = "observe" if observe else "enforce"
+
+    def taken_in(self, judgement: Judgement, outcome: Outcome, took: float) -> None:
+        """A submission was judged and answered; `took` is the time from its reception to the answer, in seconds."""
+        submission, sender, verdict = judgement.submission, judgement.sender, judgement.verdict
+        answered = str(outcome.reply)
+        self._journal.append(
+            Decision(
+                id=submission.id,
+                received=submission.received,
+                account=sender.account,
+                sender=sender.name,
+                action=verdict.action,
+                score=verdict.score,
+                code=verdict.code,
+                reason=verdict.reason,
+                signals=verdict.signals,
+                sender_kind=sender.kind,
+                source=sender.source,
+                server=submission.server or "",
+                client_ip=submission.client_ip,
+                mail_from=submission.envelope.mail_from,
+                recipients=submission.envelope.recipients,
+                subject=judgement.message.subject,
+                message_id=judgement.message.message_id,
+                size=len(submission.content),
+                mode=self._mode,
+                state=outcome.state,
+                due=submission.received + verdict.wait if outcome.state == "held" and verdict.wait else 0.0,
+                answered=answered,
+            )
+        )
+        if outcome.result:
+            self.delivered(submission.id, submission.received, submission.envelope.recipients, outcome.result)
+        self._log.event(
+            "Reception",
+            submission.received,
+            id=submission.id,
+            sender=submission.envelope.mail_from,
+            recipient=submission.envelope.recipients,
+            size=len(submission.content),
+            peer_address={"addr": submission.client_ip, "name": submission.helo},
+            account=sender.account,
+            identity=sender.name,
+            identity_source=sender.source,
+            action=verdict.action,
+            code=verdict.code,
+            score=round(verdict.score, 2),
+            signals={signal.name: round(signal.weight, 2) for signal in verdict.signals},
+            state=outcome.state,
+            response=answered,
+            seconds=round(took, 4),
+        )
+        self._metrics.count("messages_total", verdict.action, verdict.code)
+        self._metrics.observe("message_seconds", took)
+        if outcome.state in ("held", "quarantine"):
+            self._metrics.count("held_total", verdict.code)
+        for signal in verdict.signals:
+            if signal.weight >= 1.0:
+                self._metrics.count("signal_total", signal.name)
+        if verdict.suspend and self._mode == "enforce":
+            self._suspend(judgement)
+
+    def delivered(self, id_: str, now: float, recipients: tuple[str, ...], result: Result) -> None:
+        """A next hop has answered for each of the recipients."""
+        for recipient, reply in zip(recipients, result.replies, strict=True):
+            self._journal.append(
+                Delivered(id_, now, recipient, reply.code, reply.enhanced, reply.text, result.peer, not reply.temporary)
+            )
+            outcome = "delivered" if reply.accepted else "deferred" if reply.temporary else "rejected"
+            self._metrics.count("deliveries_total", outcome)
+
+    def _suspend(self, judgement: Judgement) -> None:
+        verdict, sender = judgement.verdict, judgement.sender
+        standing = Standing(
+            time=judgement.submission.received,
+            scope="sender",
+            subject=sender.name,
+            change="suspended",
+            account=sender.account,
+            reason=f"{verdict.code}: {verdict.reason} (score {verdict.score:.1f}, message {judgement.submission.id})",
+        )
+        self._directory.suspend_now(standing)
+        self._journal.append(standing)
+        self._log.event("Suspension", judgement.submission.received, identity=sender.name, account=sender.account,
+                        id=judgement.submission.id, code=verdict.code, reason=verdict.reason)
+        self._metrics.count("suspensions_total", verdict.code)

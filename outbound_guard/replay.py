@@ -1,0 +1,184 @@
+"""Recorded traffic through the product's own pipeline, policy and memory, in virtual time. Nothing is sent.
+
+The events and answers are those of the trace format: one JSON object a line, one answer to each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import tempfile
+import zlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import msgspec
+
+from outbound_guard.accounts import Identifier
+from outbound_guard.accounts.directory import Directory
+from outbound_guard.clock import VirtualClock
+from outbound_guard.config import Config, Policy
+from outbound_guard.feedback import answers
+from outbound_guard.mail import Envelope, Sender, Submission
+from outbound_guard.pipeline import Pipeline
+from outbound_guard.reply import Reply, parse
+from outbound_guard.reputation import Reputation
+from outbound_guard.state import State
+from outbound_guard.state.embedded import EmbeddedServer
+from outbound_guard.verdict import HOLD, SUSPENDED, Judgement
+
+_LONGEST_HOLD = 86_400.0
+"""Seconds; what is to wait for a person has no place in virtual time and is called quarantined."""
+
+
+class _Sent(msgspec.Struct):
+    """What must be known about a message until its last answer has come."""
+
+    event: dict[str, Any]
+    sender: Sender
+    record: Any
+    fingerprint: int
+
+
+class Relay:
+    """The relay under test: takes events, gives answers."""
+
+    def __init__(self, pipeline: Pipeline, state: State, clock: VirtualClock) -> None:
+        self._pipeline, self._state, self._clock = pipeline, state, clock
+        self._folder = Path()
+        self._archives: dict[str, BinaryIO] = {}
+        self._sent: dict[str, _Sent] = {}
+        self._senders: dict[str, Sender] = {}
+
+    async def handle(self, event: dict[str, Any]) -> dict[str, Any]:
+        """The answer to one event. Raises KeyError, ValueError or OSError for an event that cannot be understood."""
+        kind = event["ev"]
+        self._clock.set(event["t"])
+        answer: dict[str, Any] = {}
+        if kind == "start":
+            self._folder = Path(event["trace"])
+        elif kind == "tx":
+            answer = await self._tx(event)
+        elif kind == "release_due":
+            answer = await self._release_due(event)
+        elif kind in ("result", "bounce", "complaint"):
+            self._answered(event)
+        elif kind == "review":
+            await self._reviewed(event)
+        elif kind != "end":
+            raise ValueError(f"unknown event {kind!r}")
+        # What was written behind has arrived before the next event: same input, same verdicts.
+        await self._state.flush()
+        return answer
+
+    def close(self) -> None:
+        """Close the archives."""
+        for file in self._archives.values():
+            file.close()
+
+    async def _tx(self, event: dict[str, Any]) -> dict[str, Any]:
+        judgement = await self._pipeline.judge(self._submission(event), event["t"])
+        known = _Sent(event, judgement.sender, judgement.memory.sender, judgement.message.fingerprint)
+        self._sent.setdefault(event["id"], known)
+        self._senders[judgement.sender.name] = judgement.sender
+        return _answer(event["id"], judgement)
+
+    async def _release_due(self, event: dict[str, Any]) -> dict[str, Any]:
+        known = self._sent[event["id"]]
+        held_for = event["t"] - known.event["t"]
+        submission = self._submission(known.event)
+        return _answer(event["id"], await self._pipeline.review(submission, known.sender, event["t"], held_for))
+
+    def _answered(self, event: dict[str, Any]) -> None:
+        known = self._sent[event["id"]]
+        weigh, reputation = self._pipeline.panel.answered, self._pipeline.reputation
+        if event["ev"] == "complaint":
+            answers.complain(reputation, weigh, known.sender, known.record, event["t"], "complaint", 1)
+            return
+        code, _, text = event["reply"].partition(" ")
+        reply: Reply = parse(int(code), text)
+        answers.remember(reputation, weigh, known.sender, known.record, event["t"], [reply] * len(event["rcpt_to"]))
+
+    async def _reviewed(self, event: dict[str, Any]) -> None:
+        sender = self._senders.get(event["account"] or "")
+        if sender and event["finding"] in ("legitimate", "cleaned"):
+            mistake = event["finding"] == "legitimate"
+            await self._pipeline.reputation.pardon(sender.name, sender.account, event["t"], mistake=mistake)
+
+    def _submission(self, event: dict[str, Any]) -> Submission:
+        login = event["sasl_user"]
+        return Submission(
+            id=event["id"],
+            received=event["t"],
+            envelope=Envelope(event["mail_from"], tuple(event["rcpt_to"])),
+            content=self._message(event["message"]),
+            client_ip=event["client_ip"],
+            helo=event["helo"],
+            login=None if event["server"] else login,
+            server=event["server"],
+        )
+
+    def _message(self, reference: str) -> bytes:
+        name, offset, length = reference.rsplit(":", 2)
+        if name not in self._archives:
+            self._archives[name] = (self._folder / Path(name).name).open("rb")
+        file = self._archives[name]
+        file.seek(int(offset))
+        return zlib.decompress(file.read(int(length)))
+
+
+def _answer(id_: str, judgement: Judgement) -> dict[str, Any]:
+    verdict = judgement.verdict
+    action = {"defer": "throttle"}.get(verdict.action, verdict.action)
+    if action == HOLD and not verdict.wait:
+        action = "quarantine"
+    reasons = [f"{s.name} {s.weight:+.1f}: {s.reason}" for s in verdict.signals if abs(s.weight) >= 0.1]
+    answer = {
+        "id": id_,
+        "action": action,
+        "score": round(verdict.score, 3),
+        "account": judgement.sender.name,
+        "reasons": reasons,
+        "suspended": bool(verdict.suspend) or verdict.code == SUSPENDED,
+    }
+    if action == HOLD:
+        answer["release_after"] = min(verdict.wait, _LONGEST_HOLD)
+    return answer
+
+
+@contextlib.asynccontextmanager
+async def relay(policy: Policy) -> AsyncIterator[Relay]:
+    """A relay with a fresh private store, the packaged identity rules and the given policy. Raises ConfigError."""
+    config, clock = Config(), VirtualClock()
+    with tempfile.TemporaryDirectory(prefix="outbound-guard-") as folder:
+        server = EmbeddedServer(Path(folder), max_memory=config.state.max_memory, persist=False)
+        await server.start()
+        try:
+            state = await State.connect(server.url, timeout=10.0, count=lambda *labels, by=1: None)
+            try:
+                directory = Directory(None, clock)
+                reputation = Reputation(state)
+                identifier = Identifier(config, directory.account_of)
+                under_test = Relay(Pipeline(identifier, directory, reputation, policy, observe=False), state, clock)
+                yield under_test
+                under_test.close()
+            finally:
+                await state.close()
+        finally:
+            await server.stop()
+
+
+def stdio(policy: Policy, source: BinaryIO, sink: TextIO) -> None:
+    """Answer the events that come in on `source`, one a line, on `sink`, flushed, until `source` ends."""
+    with asyncio.Runner() as runner:
+        context = relay(policy)
+        under_test = runner.run(context.__aenter__())
+        try:
+            for line in source:
+                answer = runner.run(under_test.handle(msgspec.json.decode(line)))
+                sink.write(json.dumps(answer, separators=(",", ":")) + "\n")
+                sink.flush()
+        finally:
+            runner.run(context.__aexit__(None, None, None))

@@ -1,0 +1,197 @@
+"""MEMORY: what is known of a sender, an account and a campaign, kept in Redis.
+
+One awaited round trip a message reads and counts (`recall`). What a judgement found, and what the world answered, is
+written behind (`learn`, `outcome`). While the store is down nothing is known, nothing is held against anybody, and
+mail goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+import msgspec
+import xxhash
+
+from outbound_guard.mail import Sender
+from outbound_guard.reputation.memory import (
+    EMPTY,
+    NOTHING,
+    OUTCOMES,
+    SLOTS,
+    TRAITS,
+    Campaign,
+    Memory,
+    decode,
+    lua_prelude,
+    recent,
+    sums,
+)
+from outbound_guard.state import State, StateDown
+
+__all__ = [
+    "EMPTY","OUTCOMES", "SLOTS", "TRAITS", "Campaign", "Evidence", "Memory", "Observation", "Reputation", "recent", "sums"]
+
+_CAMPAIGN_KEPT = 7 * 86_400
+"""Seconds a campaign is remembered after its last message."""
+
+_RECIPIENTS_KNOWN = 2000
+"""Recipients of one message that are looked up and remembered; the rest is only counted."""
+
+
+class Observation(msgspec.Struct, frozen=True):
+    """What of a submission is looked up and remembered."""
+
+    now: float
+    sender: Sender
+    recipients: tuple[str, ...]
+    traits: tuple[str | None, ...]
+    """Values of TRAITS, in that order; None where the message has none."""
+    fingerprint: int = 0
+    """Of the normalised text; 0 for none."""
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What a judgement adds to a sender's running sums: the slot, the weight (nats) and the bounds of the sum."""
+
+    slot: int
+    weight: float
+    low: float
+    high: float
+
+
+class Reputation:
+    """The product's memory. `half_life`: seconds in which evidence loses half of its weight."""
+
+    def __init__(self, state: State, half_life: float = 2 * 86_400.0) -> None:
+        self._state = state
+        self.half_life = half_life
+        head = lua_prelude() + _lua("record")
+        self._recall = state.script(head + _lua("recall"))
+        self._learn = state.script(head + _lua("learn"))
+        self._outcome = state.script(head + _lua("outcome"))
+        self._pardon = state.script(head + _lua("pardon"))
+        self._campaign = state.script(_lua("campaign"))
+        self._mark = state.script(_lua("mark"))
+
+    async def recall(self, seen: Observation, *, count: bool = True) -> Memory:
+        """Read what is known, and unless `count` is False count the message; NOTHING while the store is down."""
+        sender = seen.sender
+        keys = _keys(sender)
+        hashes = [b"" if value is None else _hash(kind + value) for kind, value in zip(TRAITS, seen.traits, strict=True)]
+        hashes += [_hash("rcpt" + address) for address in seen.recipients[:_RECIPIENTS_KNOWN]]
+        counting = b"1" if count else b"0"
+        arguments: list[Any] = [repr(seen.now), _keeper(sender), counting, len(seen.recipients), *hashes]
+        try:
+            remembering = self._state.start(self._recall, keys, arguments)
+            campaign = None
+            if seen.fingerprint:
+                told = await self._state.call(
+                    self._campaign, _campaign_keys(seen.fingerprint), [_hash(sender.name), counting, _CAMPAIGN_KEPT]
+                )
+                campaign = Campaign(*told)
+            packed_sender, packed_account, new_recipients, new_traits = await remembering
+        except StateDown:
+            return NOTHING
+        records = decode(packed_sender), decode(packed_account)
+        return Memory(
+            sender=records[0],
+            account=records[1],
+            keeper=records[_keeper(sender) - 1],
+            new_recipients=new_recipients,
+            new_traits=tuple([letter == 49 for letter in new_traits]),  # 49: the digit one.
+            campaign=campaign,
+        )
+
+    def learn(
+        self,
+        seen: Observation,
+        memory: Memory,
+        evidence: Sequence[Evidence],
+        *,
+        habit: bool,
+        suspend: str = "",
+        suspicious: bool = False,
+        uncount: bool = False,
+    ) -> None:
+        """Write behind what was found.
+
+        `habit`: the message may become one; `suspend`: "", "sender" or "account"; `suspicious`: note it against the
+        campaign; `uncount`: the message did not go out, so it takes nothing from the sender's limits.
+        """
+        present = "".join("0" if value is None else "1" for value in seen.traits)
+        new = "".join("1" if is_new else "0" for is_new in memory.new_traits)
+        arguments: list[Any] = [
+            repr(seen.now),
+            _keeper(seen.sender),
+            self.half_life,
+            b"1" if habit else b"0",
+            len(seen.recipients),
+            memory.new_recipients,
+            present,
+            new,
+            suspend,
+            b"1" if uncount else b"0",
+        ]
+        for item in evidence:
+            arguments += (item.slot, item.weight, item.low, item.high)
+        self._state.later(self._learn, _keys(seen.sender)[:2], arguments)
+        if suspicious and seen.fingerprint:
+            self._state.later(
+                self._mark, _campaign_keys(seen.fingerprint)[::2], [_hash(seen.sender.name), b"", _CAMPAIGN_KEPT]
+            )
+
+    def outcome(self, sender: Sender, now: float, outcome: str, recipients: int, evidence: Evidence) -> None:
+        """Write behind what the world answered: `outcome` is one of OUTCOMES, for so many `recipients`."""
+        self._state.later(
+            self._outcome,
+            _keys(sender)[:1],
+            [
+                repr(now),
+                self.half_life,
+                OUTCOMES.index(outcome),
+                recipients,
+                evidence.slot,
+                evidence.weight,
+                evidence.low,
+                evidence.high,
+            ],
+        )
+
+    def judged(self, fingerprint: int, *, good: bool) -> None:
+        """Write behind that a person released (`good`) or confirmed the campaign with this fingerprint."""
+        if fingerprint:
+            keys = _campaign_keys(fingerprint)[::2]
+            self._state.later(self._mark, keys, [b"", b"good" if good else b"bad", _CAMPAIGN_KEPT])
+
+    async def pardon(self, sender: str, account: str, now: float, *, mistake: bool) -> None:
+        """Forget the suspicion against a sender (and its account) and lift the suspension. Raises StateDown."""
+        for key in (b"s:{%b}:%b" % (account.encode(), sender.encode()), b"a:{%b}" % account.encode()):
+            await self._state.call(self._pardon, [key], [repr(now), 1 if mistake else 0])
+
+
+def _lua(name: str) -> str:
+    return resources.files(__name__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> bytes:
+    # Signed 32 bits: a set of such numbers takes 4 octets each in Redis (intset).
+    number = xxhash.xxh32_intdigest(text.encode("utf-8", "replace"))
+    return b"%d" % (number - 4294967296 if number > 2147483647 else number)
+
+
+def _keeper(sender: Sender) -> int:
+    return 2 if sender.kind in ("script", "system") else 1
+
+
+def _keys(sender: Sender) -> list[bytes]:
+    # One hash slot for each account: {account}. The identity rules let no brace into a name.
+    account, name = sender.account.encode(), sender.name.encode()
+    known = b"k:{%b}" % account if _keeper(sender) == 2 else b"k:{%b}:%b" % (account, name)
+    return [b"s:{%b}:%b" % (account, name), b"a:{%b}" % account, known]
+
+
+def _campaign_keys(fingerprint: int) -> list[bytes]:
+    tag = b"{%x}" % fingerprint
+    return [b"c:" + tag, b"cs:" + tag, b"ch:" + tag]

@@ -1,0 +1,148 @@
+"""WHAT: the checks. Each looks at one thing, says what it weighs and why; none acts.
+
+A check is a module with NAME, VOLUME, LOW, HIGH, a `Settings` table and `look(view, settings)`. What it finds is a
+weight of evidence: a log-likelihood ratio in nats, positive for abuse. For each sender the findings of each check are
+added up, fading with time, within [LOW, HIGH]: the same oddity seen a hundred times is not a hundred independent
+proofs. The sum over all checks is the score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from outbound_guard.config import ConfigError, Policy
+from outbound_guard.mail import Signal
+from outbound_guard.reputation import SLOTS, Evidence
+from outbound_guard.signals import (
+    campaign,
+    clients,
+    from_address,
+    rate,
+    recipients,
+    refusals,
+    script,
+    software,
+    structure,
+)
+from outbound_guard.signals.view import Finding, View
+
+__all__ = ["CHECKS", "Panel", "View"]
+
+# The place of a check is the place of its running sum in stored records: add new ones at the end.
+CHECKS: tuple[ModuleType, ...] = (
+    rate,
+    recipients,
+    refusals,
+    clients,
+    from_address,
+    script,
+    campaign,
+    structure,
+    software,
+)
+
+
+class _Armed(msgspec.Struct, frozen=True):
+    """A check with its settings."""
+
+    slot: int
+    name: str
+    look: Callable[[View, Any], Finding | None]
+    settings: Any
+    scale: float
+    shadow: bool
+    volume: bool
+    low: float
+    high: float
+
+
+class Panel:
+    """The checks that a policy has in use."""
+
+    def __init__(self, policy: Policy) -> None:
+        """Arm the checks. Raises ConfigError for an unknown signal or setting, naming it."""
+        tables = dict(policy.signal)
+        self._armed: list[_Armed] = []
+        for slot, check in enumerate(CHECKS):
+            armed = _arm(slot, check, tables.pop(check.NAME, {}))
+            if armed:
+                self._armed.append(armed)
+        if tables:
+            raise ConfigError(f"policy: signal.{min(tables)}: there is no such signal; known: {', '.join(names())}")
+        self.refusals = next((a for a in self._armed if a.name == refusals.NAME and not a.shadow), None)
+
+    def look(
+        self, view: View, sums: list[float], *, again: bool = False
+    ) -> tuple[tuple[Signal, ...], list[Evidence]]:
+        """Ask every check. `sums` are the sender's running sums by slot (nats).
+
+        `again`: this message was judged before, so what it says is in the sums already.
+
+        Returns the signals, whose weights are what each check now contributes to the score (running sum and fresh
+        evidence together), and the fresh evidence to be remembered.
+        """
+        signals, evidence = [], []
+        for check in self._armed:
+            found = check.look(view, check.settings)
+            carried = sums[check.slot]
+            if found is None:
+                if abs(carried) >= 0.01 and not check.volume:
+                    signals.append(Signal(check.name, carried, "from earlier mail", False, check.shadow))
+                continue
+            fresh, reason = found
+            fresh *= check.scale
+            if check.volume:
+                total = min(fresh, check.high)
+            elif again and view.sender.kind != "forwarder":
+                total = carried
+            else:
+                total = bounded(carried, fresh, check.low, check.high)
+                if fresh:
+                    evidence.append(Evidence(check.slot, fresh, check.low, check.high))
+            signals.append(Signal(check.name, total, reason, check.volume, check.shadow))
+        return tuple(signals), evidence
+
+    def answered(self, outcome: str, recipients_: int, record: Any) -> Evidence | None:
+        """What an answer of the world (reputation.OUTCOMES) says about the sender; None if that signal is off."""
+        check = self.refusals
+        if check is None:
+            return None
+        weight = refusals.weigh(outcome, recipients_, record, check.settings) * check.scale
+        return Evidence(check.slot, weight, check.low, check.high)
+
+
+def bounded(carried: float, fresh: float, low: float, high: float) -> float:
+    """A running sum after one more piece of evidence; the same rule as `add_evidence` in reputation/record.lua."""
+    if fresh > 0:
+        return max(carried, min(carried + fresh, high))
+    return min(carried, max(carried + fresh, low))
+
+
+def names() -> list[str]:
+    """The names of all signals."""
+    return [check.NAME for check in CHECKS]
+
+
+def _arm(slot: int, check: ModuleType, table: dict[str, Any]) -> _Armed | None:
+    table = dict(table)
+    mode = table.pop("mode", "on")
+    scale = table.pop("scale", 1.0)
+    where = f"policy: signal.{check.NAME}"
+    if mode not in ("on", "shadow", "off"):
+        raise ConfigError(f'{where}.mode: {mode!r} is none of "on", "shadow", "off"')
+    if not isinstance(scale, int | float) or isinstance(scale, bool) or not 0 <= scale <= 10:
+        raise ConfigError(f"{where}.scale: {scale!r} is not a number from 0 to 10")
+    try:
+        settings = msgspec.convert(table, check.Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    if mode == "off":
+        return None
+    return _Armed(slot, check.NAME, check.look, settings, float(scale), mode == "shadow", check.VOLUME, check.LOW, check.HIGH)
+
+
+assert len(CHECKS) <= SLOTS  # noqa: S101  # A record has room for so many sums.

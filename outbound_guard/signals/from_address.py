@@ -1,0 +1,51 @@
+"""A From address or display name that is not this sender's own or usual one."""
+
+from __future__ import annotations
+
+import msgspec
+
+from outbound_guard.mail import domain_of
+from outbound_guard.signals import novelty
+from outbound_guard.signals.view import Finding, View
+
+NAME = "from_address"
+VOLUME = False
+LOW, HIGH = -1.0, 5.0
+
+
+class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """[signal.from_address]"""
+
+    stranger: float = 0.5
+    """How often somebody else uses a new From address or display name."""
+    prior: float = 0.05
+    """How often an owner does of whom nothing is known."""
+    foreign: float = 0.7
+    """Nats for a new From address outside the sender's own domain."""
+    imitation: float = 1.5
+    """Nats for a display name that shows another address than the one behind it."""
+
+
+def look(view: View, settings: Settings) -> Finding | None:
+    """Novelty of From address and display name, foreign domain, imitation."""
+    if view.sender.kind == "forwarder":
+        return None
+    memory, message = view.memory, view.message
+    weight, reasons = 0.0, []
+    for trait, value in (("from", message.from_address), ("name", message.display_name)):
+        if not value:
+            continue
+        seen, new = memory.habit(trait)
+        is_new = memory.is_new(trait)
+        part = novelty.weight(is_new, seen, new, stranger=settings.stranger, prior=settings.prior)
+        weight += part
+        if is_new and part > 0.05:
+            reasons.append(f"{'From address' if trait == 'from' else 'display name'} {value!r} is new")
+            foreign = trait == "from" and view.sender.kind == "mailbox" and message.from_domain != domain_of(view.sender.name)
+            if foreign:
+                weight += settings.foreign
+                reasons.append(f"not of {domain_of(view.sender.name)}")
+    if "address_in_name" in message.defects:
+        weight += settings.imitation
+        reasons.append(f"the display name {message.display_name!r} shows another address")
+    return weight, ", ".join(reasons) or "usual From address and name"

@@ -1,0 +1,34 @@
+"""How much something new, or something usual, says about who holds the account.
+
+A stolen account is used by somebody else: from another network, with another program, to other people. For each
+trait (the client's network, the From address, ...) the sender's own calm past tells how often a new value is normal:
+p = P(new | owner). A stranger brings a new value with probability q. The weight of seeing a new value is log(q/p),
+of a usual one log((1-q)/(1-p)). A sender that always has new recipients (a shop) is thus not suspected for one more;
+a mailbox that has written to the same ten people for a year is.
+"""
+
+from __future__ import annotations
+
+from math import log
+
+_STRENGTH = 4.0
+"""The prior counts as much as so many observations."""
+
+_LEAST, _MOST = 0.02, 0.97
+
+
+def own_rate(seen: float, new: float, prior: float) -> float:
+    """P(new | owner): the share of new values among `seen`, with `prior` for a sender of whom little is known."""
+    return min(_MOST, max(_LEAST, (new + prior * _STRENGTH) / (seen + _STRENGTH)))
+
+
+def reliance(seen: float) -> float:
+    """How far the past can be relied on, 0 (nothing known: everything is new, which says nothing) to 1."""
+    return seen / (seen + 3.0)
+
+
+def weight(is_new: bool, seen: float, new: float, *, stranger: float, prior: float) -> float:
+    """Weight of evidence (nats) of one observation; `stranger` is q, `prior` the expected p of an unknown owner."""
+    p = own_rate(seen, new, prior)
+    ratio = stranger / p if is_new else (1 - stranger) / (1 - p)
+    return log(ratio) * reliance(seen)

@@ -1,0 +1,42 @@
+"""Recipients this sender has never written to, against how often that is normal for it."""
+
+from __future__ import annotations
+
+from math import log
+
+import msgspec
+
+from outbound_guard.signals.novelty import own_rate
+from outbound_guard.signals.view import Finding, View
+
+NAME = "recipients"
+VOLUME = False
+LOW, HIGH = -2.0, 4.0
+
+
+class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """[signal.recipients]"""
+
+    stranger: float = 0.97
+    """Share of new recipients in the mail of somebody else."""
+    prior: float = 0.5
+    """Share of new recipients of an owner of whom nothing is known."""
+    counted: int = 3
+    """Recipients of one message that count: they were not chosen independently."""
+
+
+def look(view: View, settings: Settings) -> Finding | None:
+    """The log-likelihood ratio of this message's new and known recipients."""
+    if view.sender.kind == "forwarder":
+        return None
+    memory = view.memory
+    in_all = len(view.submission.envelope.recipients)
+    new = min(memory.new_recipients, in_all)
+    keeper = memory.keeper
+    p = own_rate(keeper.recipients, keeper.new, settings.prior)
+    reliance = keeper.messages / (keeper.messages + 5.0)
+    weight = reliance * (
+        min(new, settings.counted) * log(settings.stranger / p)
+        + min(in_all - new, settings.counted) * log((1 - settings.stranger) / (1 - p))
+    )
+    return weight, f"{new} of {in_all} recipients are new to this sender (usually {p:.0%})"

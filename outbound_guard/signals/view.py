@@ -1,0 +1,24 @@
+"""What a check may look at. A check looks, it never acts."""
+
+from __future__ import annotations
+
+import msgspec
+
+from outbound_guard.content import Message
+from outbound_guard.mail import Sender, Submission
+from outbound_guard.reputation import Memory
+
+
+class View(msgspec.Struct, frozen=True):
+    """One submission, who sent it, and what is remembered of that sender."""
+
+    submission: Submission
+    sender: Sender
+    message: Message
+    memory: Memory
+    now: float
+    """Unix seconds."""
+
+
+Finding = tuple[float, str]
+"""A check's result: fresh evidence (a log-likelihood ratio in nats) and a sentence with its numbers."""

@@ -1,0 +1,20 @@
+"""Messages at rest, crash-safe: the truth about held and queued mail."""
+
+from outbound_guard.spool.entry import Entry, Failure, Progress, State, due_of
+from outbound_guard.spool.files import STATES, Busy, NotInSpool, SpoolFull
+from outbound_guard.spool.spool import Lease, Spool, SpoolInUse
+
+__all__ = [
+    "STATES",
+    "Busy",
+    "Entry",
+    "Failure",
+    "Lease",
+    "NotInSpool",
+    "Progress",
+    "Spool",
+    "SpoolFull",
+    "SpoolInUse",
+    "State",
+    "due_of",
+]

@@ -1,0 +1,220 @@
+"""The spool as files: one directory a state, one file a message. Everything here blocks.
+
+A message's state is the directory it lies in, so that one rename moves it. Whoever works on a message holds the
+lock (flock) of its file; the kernel gives the lock back when a process dies, so nothing stays claimed by the dead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+
+from outbound_guard import durable
+from outbound_guard.spool.entry import (
+    Corrupt,
+    Entry,
+    Progress,
+    State,
+    decode_entry,
+    decode_progress,
+    encode_entry,
+    encode_progress,
+)
+
+STATES: tuple[State, ...] = get_args(State)
+_ID = re.compile(r"[0-9A-Za-z]{1,64}")
+_LONGEST_LINE = 16_777_216
+_OLD = 3600.0
+"""Seconds after which an unfinished file has no writer any more."""
+
+_log = logging.getLogger(__name__)
+
+
+class SpoolFull(OSError):  # noqa: N818 - the name says what has happened
+    """There is no room for the message: the client is to keep it (452)."""
+
+
+class NotInSpool(LookupError):  # noqa: N818 - the name says what has happened
+    """There is no such message in that state (any more)."""
+
+
+class Busy(Exception):  # noqa: N818 - the name says what the message is
+    """Another process is working on this message right now."""
+
+
+class Files:
+    """The directories and files of one spool."""
+
+    def __init__(self, directory: Path, free_bytes: int) -> None:
+        """Create the directories that are missing. `free_bytes` is the room on the disk that new mail leaves alone."""
+        self.directory = directory
+        self._free_bytes = free_bytes
+        self._states = {state: directory / state for state in STATES}
+        self._temporary = directory / "tmp"
+        self._progress = directory / "progress"
+        self._corrupt = directory / "corrupt"
+        durable.make_directories(directory, *self._states.values(), self._temporary, self._progress, self._corrupt)
+
+    def path(self, id_: str, state: State) -> Path:
+        """The file of a message. Raises NotInSpool for what cannot be an id, such as a path."""
+        if not _ID.fullmatch(id_):
+            raise NotInSpool(id_)
+        return self._states[state] / id_
+
+    def put(self, entry: Entry, content: Sequence[bytes], state: State, *, reserve: bool = False) -> None:
+        """Write a message; returns when it is on the disk. Raises SpoolFull or OSError and then leaves nothing.
+
+        With `reserve` the message may use the room that `free_bytes` keeps.
+        """
+        path = self.path(entry.id, state)
+        size = sum(map(len, content))
+        disk = os.statvfs(self.directory)
+        if not reserve and disk.f_bavail * disk.f_frsize < self._free_bytes + size:
+            raise SpoolFull(errno.ENOSPC, "less than spool.free_bytes are free", str(self.directory))
+        line = encode_entry(msgspec.structs.replace(entry, size=size))
+        try:
+            durable.write(path, (line, *content), temporary=self._temporary)
+        except OSError as error:
+            # The caller will not say 250, so the message must not stay if only the last fsync has failed.
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise SpoolFull(error.errno, error.strerror, str(self.directory)) from error
+            raise
+
+    def lock(self, id_: str, state: State) -> int:
+        """Open a message's file and take its lock; closing the descriptor gives it back. Raises NotInSpool, Busy."""
+        path = self.path(id_, state)
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NotInSpool(id_) from None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # It may have been moved or removed between opening and locking.
+            if not os.path.samestat(os.stat(path), os.fstat(file)):
+                raise NotInSpool(id_)
+        except BaseException as error:
+            os.close(file)
+            if isinstance(error, BlockingIOError):
+                raise Busy(id_) from None
+            if isinstance(error, FileNotFoundError):
+                raise NotInSpool(id_) from None
+            raise
+        return file
+
+    def read(self, file: int, id_: str) -> tuple[Entry, bytes]:
+        """Entry and content from an open message file. Raises Corrupt or OSError."""
+        with os.fdopen(os.dup(file), "rb") as stream:
+            stream.seek(0)
+            data = stream.read()
+        end = data.find(b"\n") + 1
+        return decode_entry(data[:end], id_, len(data)), data[end:]
+
+    def read_entry(self, id_: str, state: State) -> Entry:
+        """The entry of a message; only the first line is read. Raises NotInSpool, Corrupt or OSError."""
+        try:
+            with open(self.path(id_, state), "rb", buffering=4096) as stream:
+                return decode_entry(stream.readline(_LONGEST_LINE), id_, os.fstat(stream.fileno()).st_size)
+        except FileNotFoundError:
+            raise NotInSpool(id_) from None
+
+    def move(self, id_: str, frm: State, to: State, *, sync: bool = True) -> None:
+        """Move a message whose lock the caller holds. Raises OSError."""
+        durable.move(self.path(id_, frm), self.path(id_, to), sync=sync)
+
+    def remove(self, id_: str, state: State) -> None:
+        """Delete a message whose lock the caller holds, and its progress. Raises OSError."""
+        durable.remove(self.path(id_, state))
+        # A progress without a message means nothing, so it needs no fsync.
+        with contextlib.suppress(OSError):
+            os.unlink(self._progress / id_)
+
+    def set_aside(self, id_: str, state: State, why: Exception) -> None:
+        """Move a broken file to `corrupt/`, where a person can look at it, and say so in the log."""
+        _log.error("spool: %s/%s is broken and now lies in %s: %s", state, id_, self._corrupt, why)
+        with contextlib.suppress(OSError):
+            durable.move(self.path(id_, state), self._corrupt / id_)
+
+    def progress(self, id_: str) -> Progress:
+        """How far a message has come; an empty Progress if nothing has been noted. Raises OSError."""
+        try:
+            return decode_progress((self._progress / id_).read_bytes())
+        except FileNotFoundError:
+            return Progress()
+        except Corrupt as error:
+            # To deliver a recipient again is better than to lose one.
+            _log.error("spool: %s starts from the beginning: %s", id_, error)
+            return Progress()
+
+    def save(self, id_: str, progress: Progress) -> None:
+        """Note how far a message has come. Raises OSError.
+
+        As long as nothing is settled for any recipient a power cut can only cost the time of the next try, so only
+        what must not be done twice is fsynced.
+        """
+        settled = progress.remaining is not None or bool(progress.failed)
+        path = self._progress / id_
+        durable.write(path, (encode_progress(progress),), temporary=self._temporary, sync=settled)
+
+    def ids(self, state: State) -> list[str]:
+        """The ids of all messages in a state, in no order."""
+        with os.scandir(self._states[state]) as found:
+            return [item.name for item in found if _ID.fullmatch(item.name)]
+
+    def entries(self, state: State) -> Iterator[Entry]:
+        """All messages in a state, oldest first. Files that vanish are passed over, broken ones set aside."""
+        for id_ in sorted(self.ids(state)):
+            entry = self.entry_or_none(id_, state)
+            if entry is not None:
+                yield entry
+
+    def entry_or_none(self, id_: str, state: State) -> Entry | None:
+        """The entry of a message, or None if it has vanished, or is broken (then it is set aside)."""
+        try:
+            return self.read_entry(id_, state)
+        except NotInSpool:
+            return None
+        except Corrupt as error:
+            self.set_aside(id_, state, error)
+            return None
+
+    def state_of(self, id_: str) -> State:
+        """The state a message is in. Raises NotInSpool."""
+        # Twice, since it may move from a directory not yet looked at to one already seen.
+        for state in STATES * 2:
+            if self.path(id_, state).exists():
+                return state
+        raise NotInSpool(id_)
+
+    def tidy(self) -> None:
+        """Delete unfinished files whose writer has died, and progress of messages that are gone."""
+        self._delete_old(self._temporary, lambda name: True)
+        self._delete_old(self._progress, lambda name: not self._known(name))
+
+    def _known(self, id_: str) -> bool:
+        try:
+            self.state_of(id_)
+        except NotInSpool:
+            return False
+        return True
+
+    @staticmethod
+    def _delete_old(directory: Path, unwanted: Callable[[str], bool]) -> None:
+        # A file's age is a matter of the file system, whatever clock the mail runs on.
+        limit = time.time() - _OLD
+        with os.scandir(directory) as found:
+            for item in found:
+                with contextlib.suppress(OSError):
+                    if item.stat(follow_symlinks=False).st_mtime < limit and unwanted(item.name):
+                        os.unlink(item.path)

@@ -1,0 +1,286 @@
+"""The first process: binds the sockets, runs the state server, starts the others and keeps them running.
+
+It holds no mail and knows nothing of it, so that nothing in a message can bring it down. Its children end with it,
+however it ends (state/tether.py); what a crash left behind is stopped by the next start.
+
+    SIGTERM, SIGINT   stop in order: relays (they drain), delivery, console, state server; 20 s at most
+    SIGHUP            check configuration and policy; if they are in order the children read the policy again
+    SIGUSR1           put a new process in the place of each relay, one by one; no connection is lost
+
+A role can run alone (`serve --role relay`): the same supervisor with that role only. Two supervisors never share a
+data directory; roles that run apart share a state and a ledger server instead of the embedded ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from outbound_guard.config import Config, ConfigError, host_port, load, policy_of
+from outbound_guard.metrics import Metrics, MetricsServer
+from outbound_guard.state import State, StateError
+from outbound_guard.state.embedded import EmbeddedServer
+from outbound_guard.supervisor.child import Child, Setting, stop_leftovers
+from outbound_guard.supervisor.sockets import bind, bound_address
+
+_log = logging.getLogger(__name__)
+
+ROLES = ("relay", "delivery", "console")
+_STOPPED_AFTER = {"relay": 12.0, "delivery": 15.0, "console": 17.0}
+"""Seconds after SIGTERM at which a role's processes are killed; the rest of 20 s is the state server's."""
+_STATE_STOP = 3.0
+_ROLL_READY = 30.0
+"""Seconds a new relay may take to become ready before a rolling restart is given up."""
+_STATE_LOOK = 1.0
+"""Seconds between two looks at the store."""
+
+
+class Supervisor:
+    """Runs the processes of some roles. `run` is all there is to call."""
+
+    def __init__(
+        self,
+        config_path: Path,
+        config: Config,
+        roles: Sequence[str] = ROLES,
+        *,
+        child_argv: Sequence[str] = (sys.executable, "-m", "outbound_guard"),
+    ) -> None:
+        """`child_argv` is the program that children run, with `serve --config F --role R --slot N` behind it."""
+        self._path, self._config, self._roles, self._program = config_path, config, tuple(roles), tuple(child_argv)
+        self._run_dir = config.data_dir / "run"
+        self._metrics_dir = self._run_dir / "metrics"
+        self._children: list[Child] = []
+        self._rolling: asyncio.Task[None] | None = None
+
+    def run(self) -> int:
+        """Serve until told to stop. 0: stopped as asked; 1: it could not start, and standard error says why."""
+        try:
+            asyncio.run(self._main())
+        except ConfigError as error:
+            print(f"outbound-guard: {error}", file=sys.stderr)
+            return 1
+        return 0
+
+    async def _main(self) -> None:
+        self._stop, self._changed = asyncio.Event(), asyncio.Event()
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(_locked(self._config.data_dir))
+            self._make_folders()
+            self._metrics = Metrics(self._metrics_dir, "supervisor")
+            stack.callback(self._metrics.close)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, self._stop_soon)
+            await asyncio.to_thread(stop_leftovers, self._run_dir, self._path.absolute())
+            sockets = [bind(listener.address) for listener in self._config.listener if "relay" in self._roles]
+            for socket in sockets:
+                stack.callback(socket.close)
+            self._setting = Setting(
+                program=self._program,
+                config_path=self._path.absolute(),
+                run=self._run_dir,
+                listeners={index: socket.fileno() for index, socket in enumerate(sockets)},
+                state_url=await self._start_state(stack),
+                changed=self._on_change,
+                crashed=lambda role: self._metrics.count("restarts_total", role),
+            )
+            state = await State.connect(
+                self._setting.state_url, timeout=self._config.state.timeout, count=self._metrics.count
+            )
+            stack.push_async_callback(state.close)
+            addresses: dict[str, object] = {"listeners": [bound_address(socket) for socket in sockets]}
+            if self._config.metrics.address:
+                addresses["metrics"] = self._serve_metrics(stack, state)
+            for work in (self._metrics.keep_flushing(), self._look_at_state(state)):
+                stack.push_async_callback(_cancel, asyncio.create_task(work))
+            stack.push_async_callback(self._stop_children)
+            self._start_children()
+            if await self._until_ready():
+                self._announce(addresses)
+                await self._stop.wait()
+
+    def _make_folders(self) -> None:
+        """Make the folders of the data directory, and empty what only a running service means."""
+        shutil.rmtree(self._metrics_dir, ignore_errors=True)
+        for folder in (
+            self._run_dir,
+            self._metrics_dir,
+            *(self._config.data_dir / name for name in ("state", "spool")),
+        ):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._run_dir / "addresses.json").unlink(missing_ok=True)
+
+    async def _start_state(self, stack: contextlib.AsyncExitStack) -> str:
+        """Start the state server if it is ours to run; its URL."""
+        if self._config.state.url != "embedded":
+            return self._config.state.url
+        server = EmbeddedServer(
+            self._config.data_dir,
+            max_memory=self._config.state.max_memory,
+            on_restart=lambda: self._metrics.count("restarts_total", "state"),
+        )
+        stack.push_async_callback(server.stop, _STATE_STOP)
+        if not await server.start():
+            _log.warning("the state server does not answer yet; mail goes on without it")
+        return server.url
+
+    def _serve_metrics(self, stack: contextlib.AsyncExitStack, state: State) -> str:
+        address = self._config.metrics.address
+        try:
+            server = MetricsServer(*host_port(address), self._metrics_dir, lambda: self._readiness(state))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"metrics.address: {address}: {error}") from error
+        stack.callback(server.stop)
+        return server.address
+
+    def _readiness(self, state: State) -> tuple[bool, str]:
+        """Whether everything is there, and what is missing. Called from the threads of the metrics server."""
+        missing = [child.slot for child in list(self._children) if not child.ready.is_set()]
+        if not state.up:
+            missing.append("state")
+        if self._stop.is_set():
+            return False, "stopping"
+        return (False, f"waiting for {', '.join(missing)}") if missing else (True, "ready")
+
+    def _start_children(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGUSR1, self._roll_soon)
+        for role in self._roles:
+            for _ in range(self._config.server.relay_processes or _cores() if role == "relay" else 1):
+                self._add(role)
+
+    def _add(self, role: str) -> Child:
+        """Start one more process of a role, in the lowest slot that is free."""
+        taken = {child.number for child in self._children if child.role == role}
+        number = next(number for number in range(len(taken) + 1) if number not in taken)
+        child = Child(self._setting, role, number)
+        self._children.append(child)
+        return child
+
+    async def _until_ready(self) -> bool:
+        """Wait until all children are ready (True) or the end has come first (False)."""
+        while not self._stop.is_set() and not all(child.ready.is_set() for child in self._children):
+            self._changed.clear()
+            await self._changed.wait()
+        return not self._stop.is_set()
+
+    def _announce(self, addresses: dict[str, object]) -> None:
+        """Say that mail is taken: on standard output, and to programs in run/addresses.json."""
+        file = self._run_dir / "addresses.json"
+        part = file.with_suffix(".new")
+        part.write_text(json.dumps(addresses), encoding="utf-8")
+        part.replace(file)
+        listeners = addresses["listeners"]
+        where = f"listening on {', '.join(listeners)}" if isinstance(listeners, list) and listeners else "running"
+        print(f"ready: {where}", flush=True)
+
+    def _stop_soon(self) -> None:
+        """SIGTERM, SIGINT."""
+        self._stop.set()
+        self._changed.set()
+
+    def _on_change(self) -> None:
+        for role in self._roles:
+            ready = sum(child.ready.is_set() for child in self._children if child.role == role)
+            self._metrics.gauge("processes", ready, role)
+        self._changed.set()
+
+    async def _look_at_state(self, state: State) -> None:
+        while True:
+            with contextlib.suppress(StateError):
+                await state.command("PING")
+            self._metrics.gauge("state_up", state.up)
+            await asyncio.sleep(_STATE_LOOK)
+
+    def _reload(self) -> None:
+        """SIGHUP. What is in order goes to the children; anything else changes nothing and is said."""
+        try:
+            policy_of(load(self._path))
+        except ConfigError as error:
+            self._metrics.count("config_reloads_total", "refused")
+            _log.error("not reloaded, everything stays as it was: %s", error)
+            return
+        self._metrics.count("config_reloads_total", "ok")
+        _log.info("reloading the policy")
+        for child in self._children:
+            child.reload()
+
+    def _roll_soon(self) -> None:
+        """SIGUSR1."""
+        if self._rolling is None or self._rolling.done():
+            self._rolling = asyncio.create_task(self._roll(), name="rolling restart")
+
+    async def _roll(self) -> None:
+        """Put a new process in the place of each relay; the old one goes when the new one is ready."""
+        for old in [child for child in self._children if child.role == "relay"]:
+            new = self._add("relay")
+            try:
+                await asyncio.wait_for(new.ready.wait(), _ROLL_READY)
+            except TimeoutError:
+                _log.error("rolling restart given up: %s is not ready after %.0f s", new.slot, _ROLL_READY)
+                old = new
+            await old.stop(_STOPPED_AFTER["relay"])
+            self._children.remove(old)
+            self._on_change()
+            if old is new:
+                return
+        _log.info("rolling restart done")
+
+    async def _stop_children(self) -> None:
+        """Stop all children, role by role, so that mail stops coming in before those go that would carry it on."""
+        self._stop.set()
+        if self._rolling:
+            self._rolling.cancel()
+            await asyncio.gather(self._rolling, return_exceptions=True)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        for role, latest in _STOPPED_AFTER.items():
+            going = [child for child in self._children if child.role == role]
+            await asyncio.gather(*(child.stop(began + latest - clock()) for child in going))
+        self._children.clear()
+
+
+@contextlib.contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    """Make the data directory and keep others out of it. Raises ConfigError if it is taken or cannot be made."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (data_dir / "lock").open("a+", encoding="ascii")
+    except OSError as error:
+        raise ConfigError(f"server.data_dir: {data_dir}: {error.strerror or error}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise ConfigError(f"server.data_dir: {data_dir} is in use by process {file.read().strip()}") from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+async def _cancel(work: asyncio.Task[None]) -> None:
+    """End a piece of background work, and say so if it had failed."""
+    work.cancel()
+    try:
+        await work
+    except asyncio.CancelledError:
+        return
+    except Exception:
+        _log.exception("background work had failed")
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

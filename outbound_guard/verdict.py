@@ -1,0 +1,143 @@
+"""DECISION: signals, memory and policy become a verdict. Pure: no I/O, no clock, no surprise.
+
+The kinds of sender, and what must not happen to each:
+
+- a mailbox or script with a past: new behaviour counts against its own habits, so that nothing usual is touched;
+- a new one: nothing is known, so nothing new says much; its first mail goes out, its volume is watched;
+- a forwarder passes on what others wrote: its own suspicion is never fed by that, it is never suspended for it;
+- a sender of much mail (newsletter, season peak): volume alone defers or holds and drains, it never convicts.
+
+False positives cost a customer's trust, so steps are reversible for as long as can be: hold first (minutes), quarantine
+when the evidence is strong, suspend only on evidence other than volume.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from outbound_guard.accounts.directory import Directory
+from outbound_guard.config import Allow, Limit, Policy
+from outbound_guard.content import Message
+from outbound_guard.mail import Sender, Signal, Submission, Verdict
+from outbound_guard.reputation import Memory, Observation, recent
+
+RELAY, DEFER, HOLD, QUARANTINE, REJECT = "relay", "defer", "hold", "quarantine", "reject"
+ACTIONS = (RELAY, DEFER, HOLD, QUARANTINE, REJECT)
+
+CLEAN, ALLOWED, SUSPENDED, LIMIT = "clean", "allowed", "suspended", "limit"
+"""Reasons that are not the name of a signal."""
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """A submission with all that was found out about it."""
+
+    submission: Submission
+    message: Message
+    sender: Sender
+    seen: Observation
+    memory: Memory
+    verdict: Verdict
+
+
+class Circumstances(msgspec.Struct, frozen=True):
+    """What a decision depends on besides the signals."""
+
+    suspended: str = ""
+    """Why this sender may not send; empty: it may."""
+    allowed: str = ""
+    """The allow rule or exemption that applies; empty: none."""
+    over_limit: str = ""
+    """The limit that is exceeded, in words; empty: none."""
+    held_for: float | None = None
+    """Seconds this message has been held already; None: it has just come in."""
+
+
+def decide(sender: Sender, signals: tuple[Signal, ...], memory: Memory, policy: Policy, now_is: Circumstances) -> Verdict:
+    """The verdict on one submission, with the arithmetic it rests on."""
+    effective = [signal for signal in signals if not signal.shadow]
+    score = sum([signal.weight for signal in effective])
+    convicting = sum([signal.weight for signal in effective if not signal.volume])
+    if now_is.suspended:
+        return Verdict(QUARANTINE, score, SUSPENDED, signals, now_is.suspended)
+    if now_is.allowed:
+        return Verdict(RELAY, score, ALLOWED, signals, now_is.allowed)
+    # Every mistake that people had to correct makes us more careful with this sender.
+    caution = 1.0 + 0.5 * max(memory.sender.trust, memory.account.trust)
+    threshold = policy.threshold
+    if convicting >= threshold.quarantine * caution:
+        suspend = None
+        if convicting >= threshold.suspend * caution and sender.kind != "forwarder":
+            suspend = sender.name
+        strongest = _strongest(effective, volume=False)
+        return Verdict(QUARANTINE, score, strongest.name, signals, strongest.reason, suspend)
+    if score >= threshold.hold * caution:
+        strongest = _strongest(effective, volume=True)
+        if (now_is.held_for or 0.0) < policy.hold.longest:
+            return Verdict(HOLD, score, strongest.name, signals, strongest.reason, wait=policy.hold.wait)
+        if convicting >= threshold.hold * caution:
+            return Verdict(HOLD, score, strongest.name, signals, strongest.reason, wait=0.0)
+        # It was only about volume, and its time is over: it drains.
+    if now_is.over_limit and now_is.held_for is None:
+        if policy.limit.action == "hold":
+            return Verdict(HOLD, score, LIMIT, signals, now_is.over_limit, wait=policy.hold.wait)
+        return Verdict(DEFER, score, LIMIT, signals, now_is.over_limit, wait=policy.defer.retry_after)
+    return Verdict(RELAY, score, CLEAN, signals)
+
+
+def circumstances(
+    submission: Submission,
+    sender: Sender,
+    memory: Memory,
+    directory: Directory,
+    policy: Policy,
+    now: float,
+    held_for: float | None,
+) -> Circumstances:
+    """What people and limits say about this sender at `now` (unix seconds)."""
+    standing = directory.suspended(sender.name, sender.account)
+    suspended = standing.reason if standing else ""
+    if not suspended and (memory.sender.suspended or memory.account.suspended):
+        suspended = "suspended for abuse"  # Another process has just decided it.
+    limit = directory.limit(sender.name, sender.account, policy.limit)
+    account_limit = directory.account_limit(sender.account, policy.limit)
+    return Circumstances(
+        suspended,
+        allowed(policy.allow, sender, submission) or directory.exempt(sender.name, sender.account, now) or "",
+        over_limit(memory, limit, account_limit, now),
+        held_for,
+    )
+
+
+def over_limit(memory: Memory, sender_limit: Limit, account_limit: Limit, now: float) -> str:
+    """The limit that is exceeded at `now` (unix seconds), in words; empty if none is."""
+    for scope, record, limit in (("sender", memory.sender, sender_limit), ("account", memory.account, account_limit)):
+        for window in ("minute", "hour", "day"):
+            for what in ("messages", "recipients"):
+                most: int = getattr(limit, f"{what}_per_{window}")
+                if most and (sent := recent(record, window, what, now)) > most:
+                    return f"rate limit of this {scope}: {sent:.0f} of {most} {what} in a {window}"
+    return ""
+
+
+def allowed(rules: tuple[Allow, ...], sender: Sender, submission: Submission) -> str:
+    """The first allow rule that covers this submission, in words; empty if none does."""
+    if not rules:
+        return ""
+    today = datetime.fromtimestamp(submission.received, UTC).date().isoformat()
+    for rule in rules:
+        conditions = (
+            (rule.account, sender.account),
+            (rule.sender, sender.name),
+            (rule.server, submission.server or ""),
+            (rule.mail_from, submission.envelope.mail_from.lower()),
+        )
+        if today <= rule.until and all(fnmatchcase(value, pattern) for pattern, value in conditions if pattern):
+            return f"{rule.reason} (until {rule.until})"
+    return ""
+
+
+def _strongest(signals: list[Signal], *, volume: bool) -> Signal:
+    return max((s for s in signals if volume or not s.volume), key=lambda s: s.weight)
