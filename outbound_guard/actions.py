@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from email.utils import formatdate
-from typing import Protocol
 
 import msgspec
 
@@ -50,7 +49,10 @@ class Actions:
         to_strip: Callable[[Headers], tuple[str, ...]],
         observe: bool = False,
     ) -> None:
-        """`to_strip`: which header fields not to pass on (accounts.Identifier); `observe`: relay whatever the verdict says."""
+        """`to_strip` names the header fields not to pass on (accounts.Identifier).
+
+        `observe`: relay whatever the verdict says.
+        """
         self._delivery, self._spool, self._tokens = delivery, spool, tokens
         self._hostname, self._to_strip, self.observe = hostname, to_strip, observe
         self._samples: Counter[tuple[str, int]] = Counter()
@@ -91,9 +93,7 @@ class Actions:
             return Outcome(first, "", result)
         # The rest is ours now: what was refused for now is tried again, what was refused for good is returned.
         answers = list(zip(submission.envelope.recipients, result.replies, strict=True))
-        failed = tuple(
-            Failure(to, reply, result.peer, submission.received) for to, reply in answers if reply.permanent
-        )
+        failed = tuple(Failure(to, reply, result.peer, submission.received) for to, reply in answers if reply.permanent)
         waiting = tuple(to for to, reply in answers if reply.temporary)
         if waiting:
             rest = msgspec.structs.replace(submission.envelope, recipients=waiting)

@@ -15,7 +15,9 @@ from outbound_guard.verdict import Judgement
 class Recorder:
     """Writes down what was judged and done. Nothing here waits for a disk or a database."""
 
-    def __init__(self, journal: Journal, log: MailLog, metrics: Metrics, directory: Directory, *, observe: bool) -> None:
+    def __init__(
+        self, journal: Journal, log: MailLog, metrics: Metrics, directory: Directory, *, observe: bool
+    ) -> None:
         self._journal, self._log, self._metrics, self._directory = journal, log, metrics, directory
         self._mode = "observe" if observe else "enforce"
 
@@ -101,6 +103,13 @@ class Recorder:
         )
         self._directory.suspend_now(standing)
         self._journal.append(standing)
-        self._log.event("Suspension", judgement.submission.received, identity=sender.name, account=sender.account,
-                        id=judgement.submission.id, code=verdict.code, reason=verdict.reason)
+        self._log.event(
+            "Suspension",
+            judgement.submission.received,
+            identity=sender.name,
+            account=sender.account,
+            id=judgement.submission.id,
+            code=verdict.code,
+            reason=verdict.reason,
+        )
         self._metrics.count("suspensions_total", verdict.code)

@@ -55,7 +55,9 @@ class Circumstances(msgspec.Struct, frozen=True):
     """Seconds this message has been held already; None: it has just come in."""
 
 
-def decide(sender: Sender, signals: tuple[Signal, ...], memory: Memory, policy: Policy, now_is: Circumstances) -> Verdict:
+def decide(
+    sender: Sender, signals: tuple[Signal, ...], memory: Memory, policy: Policy, now_is: Circumstances
+) -> Verdict:
     """The verdict on one submission, with the arithmetic it rests on."""
     effective = [signal for signal in signals if not signal.shadow]
     score = sum([signal.weight for signal in effective])

@@ -52,7 +52,7 @@ _SENDMAIL_LOCAL = re.compile(r"\(from (\S+?)@localhost\)\s+by\s+(\S+)")
 # Possessive (`++`): a pattern over what clients wrote never goes back.
 _FROM = re.compile(r"from\s++(\S++)\s++")
 _BY = re.compile(r"by\s++(\S++)(?:\s++\(([^()]*+)\))?\s++with\s++([\w-]++)")
-# Servers keep parentheses out of what the client says of itself, so the first closed comment in front of `by` is theirs.
+# Servers keep parentheses out of what the client says of itself: the first `) by` is their own.
 _COMMENT_BY = re.compile(r"\)\s++by\s++(\S++)(?:\s++\(([^()]*+)\))?\s++with\s++([\w-]++)")
 # `(name [address])` as Postfix writes it, `([address]:port helo=...)` as Exim does.
 _PEER = re.compile(r"\((?:[^\s()\[\]=]++ )?\[(?:IPv6:)?([0-9A-Fa-f:.]{2,45}+)\]")

@@ -23,8 +23,9 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from outbound_guard.accounts import forms
+from outbound_guard.accounts.evidence import COMPANIONS, Seen
 from outbound_guard.accounts.forms import AUTHENTICATED, LOCAL, NETWORK, UNKNOWN, Received
-from outbound_guard.accounts.rules import COMPANIONS, Rules, Seen, header_of
+from outbound_guard.accounts.rules import Rules, header_of
 from outbound_guard.config import Config, contains, networks
 from outbound_guard.mail import Headers, Sender, Submission
 

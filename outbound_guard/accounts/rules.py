@@ -7,38 +7,25 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from outbound_guard.accounts import forms
-from outbound_guard.accounts.forms import AUTHENTICATED, LOCAL, NETWORK, UNKNOWN, Received
+from outbound_guard.accounts.evidence import (
+    Seen,
+    author_ip,
+    forwarding_address,
+    login_reader,
+    script_of,
+    server_name,
+    shared,
+    user_of,
+    where_of,
+)
+from outbound_guard.accounts.forms import AUTHENTICATED, LOCAL, NETWORK, UNKNOWN
 from outbound_guard.config import Identity, contains, networks
 from outbound_guard.mail import Sender, Submission, domain_of
 
-PEOPLE = 500
-"""Uids from here on are people's (on old systems; on newer ones 1000); below are those of services."""
-# Programs of all customers run as these where PHP is part of the web server: only PHP itself knows whose script it was.
-_SHARED = frozenset({"nobody", "www-data", "www", "apache", "httpd", "nginx", "lighttpd", "wwwrun", "http", "root"})
 # The mail server itself: bounces, automatic answers.
 _MAIL_SERVER = frozenset({"mailnull", "exim", "debian-exim", "mail", "postfix", "mailer-daemon"})
-
-_LOGIN_FORMS: dict[str, Callable[[str], tuple[str, str] | None]] = {
-    "x-authenticated-sender": forms.authenticated_sender,
-    "x-get-message-sender-via": forms.sender_via,
-}
 _SCRIPTS = frozenset({"x-php-originating-script", "x-php-script", "x-source-args", "x-source-dir"})
-COMPANIONS = frozenset({"received", "x-antiabuse", "x-php-script", "x-source-dir", "x-forwarded-for"})
-"""Fields that are read beside those that the rules name."""
 _EVERY_WAY = frozenset({AUTHENTICATED, LOCAL, NETWORK, UNKNOWN})
-
-
-class Seen:
-    """What the rules look at for one submission."""
-
-    __slots__ = ("fields", "received", "server", "submission")
-
-    def __init__(self, submission: Submission, fields: dict[str, list[str]], received: Received) -> None:
-        """`fields` are the values of the identity headers by name, empty if nobody vouches for them."""
-        self.submission = submission
-        self.fields = fields
-        self.received = received
-        self.server = server_name(submission.server) if submission.server is not None else ""
 
 
 class Rule:
@@ -95,7 +82,7 @@ class Rules:
         """A header that names a login; read by its form, or by the rule's pattern."""
         server_of = _server_of(rule)
         always = rule.when == "always"
-        read = _reader(header, rule.pattern)
+        read = login_reader(header, rule.pattern)
 
         def names(seen: Seen) -> list[str]:
             server = seen.server or server_of(seen)
@@ -113,7 +100,7 @@ class Rules:
                 if len(found) == 1 and (name == login or ("@" not in login and name.partition("@")[0] == login)):
                     return self._mailbox(name, rule.from_, peer)
                 login = login if "@" in login else f"{seen.server or server_of(seen)}/{login}"
-                return self._mailbox(login, rule.from_, peer)
+                return self._mailbox(login, "header:Received", peer)
             for other, theirs in self._logins:
                 if other != header and other in seen.fields:
                     found += theirs(seen)
@@ -149,12 +136,12 @@ class Rules:
         server_of = _server_of(rule)
 
         def apply(seen: Seen) -> Sender | None:
-            uid, place, file = _script_of(header, seen.fields[header][0])
+            uid, place, file = script_of(header, seen.fields[header][0])
             server = seen.server or server_of(seen)
             if file is None or not server:
                 return None
-            who = _user(seen, uid)
-            if place and (who is None or _shared(who)):
+            who = user_of(seen, uid)
+            if place and (who is None or shared(who)):
                 # Where all programs run as one user, the site is what tells customers apart.
                 who = place
             if who is None:
@@ -162,7 +149,7 @@ class Rules:
             user = f"{server}/{who}"
             name = f"{user}:{file}"
             account = self._account_of(name) or self._account_of(user) or user
-            return Sender(account, name, "script", rule.from_, None, _where(seen, place, file))
+            return Sender(account, name, "script", rule.from_, None, where_of(seen, place, file))
 
         return Rule(apply, header, _EVERY_WAY if rule.when == "always" else frozenset({LOCAL, UNKNOWN}))
 
@@ -186,7 +173,7 @@ class Rules:
                 # A uid names a program on the machine, a login a client elsewhere; they cannot pose as each other.
                 if received.how == AUTHENTICATED and not always:
                     return None
-                who = _user(seen, None) if received.uid == int(found[1]) else None
+                who = user_of(seen, None) if received.uid == int(found[1]) else None
                 return self._system(f"{server}/{who or f'uid{int(found[1])}'}", rule.from_)
             name = forms.mailbox_or_word(found[1])
             if name is None or name in _MAIL_SERVER:
@@ -194,7 +181,7 @@ class Rules:
             if received.how == LOCAL:
                 if "@" in name and not always:
                     return None
-                return self._system(f"{server}/{_user(seen, None) or name}", rule.from_)
+                return self._system(f"{server}/{user_of(seen, None) or name}", rule.from_)
             return self._mailbox(name if "@" in name else f"{server}/{name}", rule.from_, received.peer)
 
         return Rule(apply, "received", _EVERY_WAY if always else frozenset({AUTHENTICATED, LOCAL, UNKNOWN}))
@@ -213,7 +200,7 @@ class Rules:
             rewriter = forms.srs(mail_from)
             if rewriter is not None:
                 # Its own stream: what strangers send through a forwarding must not count against the mailbox.
-                address = _forwarding_address(seen, rewriter)
+                address = forwarding_address(seen, rewriter)
                 name = f"{server or server_name(submission.client_ip)}/forwarder:{address}"
                 account = self._account_of(name) or self._account_of(address) or rewriter
                 return Sender(account, name, "forwarder", "mail_from")
@@ -221,7 +208,9 @@ class Rules:
             if envelope is None:
                 return None
             account = self._account_of(envelope) or domain_of(envelope)
-            return Sender(account, envelope, "address", "mail_from", _client(seen) if server else submission.client_ip)
+            return Sender(
+                account, envelope, "address", "mail_from", author_ip(seen) if server else submission.client_ip
+            )
 
         return Rule(apply)
 
@@ -240,12 +229,6 @@ def header_of(rule: Identity) -> str:
     return rule.from_[7:].lower() if rule.from_.startswith("header:") else ""
 
 
-@lru_cache(maxsize=10_000)
-def server_name(text: str) -> str:
-    """A server's name as it stands in senders: safe, at most 100 characters; colons stay, they are IPv6's."""
-    return re.sub(r"[^\w.:-]|[^\x20-\x7e]", "_", text)[:100] or "unknown"
-
-
 def _server_of(rule: Identity) -> Callable[[Seen], str]:
     """For clients without a server's login: the client's address if it lies in `trusted`, as the server's name."""
     nets = networks(rule.trusted)
@@ -253,88 +236,3 @@ def _server_of(rule: Identity) -> Callable[[Seen], str]:
         return lambda seen: ""
     near = lru_cache(maxsize=10_000)(lambda address: contains(nets, address))
     return lambda seen: server_name(seen.submission.client_ip) if near(seen.submission.client_ip) else ""
-
-
-def _reader(header: str, pattern: str) -> Callable[[Seen], list[str]]:
-    """A function that gives the logins in the fields called `header`, as far as they can be read."""
-    if pattern:
-        search = re.compile(pattern).search
-
-        def by_pattern(seen: Seen) -> list[str]:
-            matches = (search(value, 0, 2000) for value in seen.fields[header][:20])
-            return [name for match in matches if match and match[1] and (name := forms.mailbox_or_word(match[1]))]
-
-        return by_pattern
-    form = _LOGIN_FORMS.get(header)
-    if form is None:
-        return lambda seen: [name for value in seen.fields[header][:20] if (name := forms.auth_user(value))]
-
-    def with_host(seen: Seen) -> list[str]:
-        pairs = [pair for value in seen.fields[header][:20] if (pair := form(value))]
-        if len(pairs) > 1 and any(host == seen.received.by for host, _ in pairs):
-            # A message sent on keeps the field of the host that it first came from; that one is no lie, only old.
-            pairs = [pair for pair in pairs if pair[0] == seen.received.by]
-        return [name for _, name in pairs]
-
-    return with_host
-
-
-def _script_of(header: str, value: str) -> tuple[int | None, str, str | None]:
-    """(uid, site, file) of a script header; the file is None if it cannot be read."""
-    if header == "x-php-originating-script":
-        by_php = forms.php_originating_script(value)
-        return (by_php[0], "", by_php[1]) if by_php else (None, "", None)
-    if header == "x-source-args":
-        return None, "", forms.source_args(value)
-    pair = forms.php_script(value) if header == "x-php-script" else forms.source_dir(value)
-    return (None, pair[0], pair[1]) if pair else (None, "", None)
-
-
-def _user(seen: Seen, said: int | None) -> str | None:
-    """The system user behind a local program: `uid1012`, or a login. `said` is the uid that PHP wrote, if it did.
-
-    PHP's header can be written by the script itself, so a uid or user in the topmost Received field goes before it,
-    unless that user is one that the programs of all customers share.
-    """
-    received = seen.received
-    if received.uid is not None:
-        return f"uid{said}" if said is not None and received.uid < PEOPLE else f"uid{received.uid}"
-    if received.user is not None and received.user not in _SHARED:
-        uids = {uid for value in seen.fields.get("x-antiabuse", ()) if (uid := forms.caller_uid(value)) is not None}
-        if len(uids) == 1 and (said is None or said in uids) and min(uids) >= PEOPLE:
-            # cPanel's Exim writes the uid itself: the account has one name, whichever header tells of it.
-            return f"uid{uids.pop()}"
-        return received.user
-    return f"uid{said}" if said is not None else received.user
-
-
-def _shared(user: str) -> bool:
-    """True if programs of several customers run as this user."""
-    return user in _SHARED or (user[:3] == "uid" and user[3:].isdecimal() and int(user[3:]) < PEOPLE)
-
-
-def _where(seen: Seen, place: str, file: str) -> str:
-    """Where a script lies, as fully as the server tells; for people to read, never for a decision."""
-    if place:
-        return f"{place}{file}"
-    for value in seen.fields.get("x-php-script", ()):
-        pair = forms.php_script(value)
-        if pair and pair[1].endswith(file):
-            return f"{pair[0]}{pair[1]}"
-    for value in seen.fields.get("x-source-dir", ()):
-        pair = forms.source_dir(value)
-        if pair and not file.startswith("/"):
-            return f"{pair[0]}:{pair[1]}/{file}"
-    return file
-
-
-def _forwarding_address(seen: Seen, rewriter: str) -> str:
-    """The address that forwards, if the server names one (and only one) in the domain that rewrote, else that domain."""
-    named = {forms.forwarded_for(value) for value in seen.fields.get("x-forwarded-for", ())}
-    address = named.pop() if len(named) == 1 else None
-    return address if address is not None and domain_of(address) == rewriter else rewriter
-
-
-def _client(seen: Seen) -> str | None:
-    """The author's own client, known only where it logged in."""
-    return seen.received.peer if seen.received.how == AUTHENTICATED else None

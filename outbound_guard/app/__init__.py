@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -71,10 +72,10 @@ def _optional(named: str | None) -> Config:
     return load(path) if path else Config()
 
 
-def _loop_factory() -> object | None:
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Uvloop where it is installed; it saves a tenth of the time of each message."""
     try:
         import uvloop
     except ImportError:
         return None
-    return uvloop.new_event_loop
+    return uvloop.new_event_loop  # type: ignore[no-any-return,unused-ignore]  # Untyped on some platforms.

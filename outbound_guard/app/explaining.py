@@ -22,20 +22,23 @@ from outbound_guard.state.embedded import socket_path
 
 def run(arguments: argparse.Namespace, config: Config) -> int:
     """Print one verdict for each file; nothing is sent, counted or remembered. Returns the exit code."""
-    code = 0
-    verdicts = asyncio.run(_judge_all(config, arguments.files, arguments.account))
-    for name, verdict in zip(arguments.files, verdicts, strict=True):
-        if isinstance(verdict, OSError):
-            print(f"outbound-guard: {name}: {verdict.strerror or verdict}", file=sys.stderr)
+    code, contents = 0, {}
+    for name in arguments.files:
+        try:
+            contents[name] = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        except OSError as error:
+            print(f"outbound-guard: {name}: {error.strerror or error}", file=sys.stderr)
             code = 1
-        elif arguments.json:
+    verdicts = asyncio.run(_judge_all(config, contents, arguments.account))
+    for name, verdict in verdicts.items():
+        if arguments.json:
             print(json.dumps(_plain(name, verdict)))
         else:
             print(_readable(name, verdict))
     return code
 
 
-async def _judge_all(config: Config, files: list[str], account: str) -> list[Verdict | OSError]:
+async def _judge_all(config: Config, contents: dict[str, bytes], account: str) -> dict[str, Verdict]:
     clock = SystemClock()
     # What the running product remembers of the account counts; without it the message is judged by itself.
     url = config.state.url
@@ -46,16 +49,11 @@ async def _judge_all(config: Config, files: list[str], account: str) -> list[Ver
         directory = Directory(None, clock)
         identifier = Identifier(config, directory.account_of)
         pipeline = Pipeline(identifier, directory, Reputation(state), policy_of(config), observe=True)
-        results: list[Verdict | OSError] = []
-        for name in files:
-            try:
-                content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-            except OSError as error:
-                results.append(error)
-                continue
+        verdicts = {}
+        for name, content in contents.items():
             judgement = await pipeline.preview(_submission(content, account, clock.now()), clock.now())
-            results.append(judgement.verdict)
-        return results
+            verdicts[name] = judgement.verdict
+        return verdicts
     finally:
         await state.close()
 

@@ -83,16 +83,12 @@ class Parts:
         config = self.config
         ledger = Ledger(url_of(config.ledger.url, config.data_dir))
         self.stack.callback(ledger.close)
-        state = await State.connect(
-            self.child.state_url, timeout=config.state.timeout, count=self.metrics.count
-        )
+        state = await State.connect(self.child.state_url, timeout=config.state.timeout, count=self.metrics.count)
         self.stack.push_async_callback(state.close)
         directory = Directory(ledger, self.clock)
         await directory.refresh()
         identifier = Identifier(config, directory.account_of)
-        pipeline = Pipeline(
-            identifier, directory, Reputation(state), policy_of(config), observe=self.observe
-        )
+        pipeline = Pipeline(identifier, directory, Reputation(state), policy_of(config), observe=self.observe)
 
         async def keep_fresh() -> None:
             await directory.refresh()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,8 @@ def _stand(arguments: argparse.Namespace, act: Any, *, until: Any = None, forget
     if until is not None:
         more["until"] = until(arguments, room.clock.now())
     if forgets:
-        more["forget"] = room.forget
+        # The customer has mended it; that we were wrong nobody says.
+        more["forget"] = partial(room.forget, mistake=False)
     with room.ledger() as ledger, room.journal() as journal:
         standing = asyncio.run(
             act(ledger, journal, room.clock, scope, arguments.subject, by=room.by, reason=arguments.reason, **more)

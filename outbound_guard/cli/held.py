@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from outbound_guard.cli.room import Room, note
@@ -182,7 +183,7 @@ def _release(arguments: argparse.Namespace) -> int:
     from outbound_guard.desk.held import release
 
     async def act(room: Room, spool: Spool, journal: Journal, id_: str) -> Entry:
-        forget = None if arguments.keep_suspicion else room.forget
+        forget = None if arguments.keep_suspicion else partial(room.forget, mistake=True)
         return await release(spool, journal, room.clock, id_, by=room.by, reason=arguments.reason, forget=forget)
 
     return _each(arguments, act, "released")

@@ -32,6 +32,7 @@ class Room:
         self.config = configuration(arguments)
         self.clock: Clock = SystemClock()
         self.by = getattr(arguments, "by", None) or _login()
+        self._forgotten: set[tuple[str, str]] = set()
 
     @property
     def journal_dir(self) -> Path:
@@ -88,15 +89,28 @@ class Room:
         finally:
             spool.close()
 
-    async def forget(self, sender: str, account: str) -> None:
-        """Clear the suspicion of a sender. If that fails, says so: what was asked for is done all the same."""
-        try:
-            from outbound_guard import app
+    async def forget(self, sender: str, account: str, *, mistake: bool) -> None:
+        """Clear the suspicion of a sender; `mistake`: it was ours, so the sender is trusted more from now on.
 
-            async with app.forgetting(self.config) as forget:
-                await forget(sender, account)
-        except Exception as error:
-            note(f"done, but the suspicion of {sender or account} could not be cleared: {error}")
+        If that fails this says so: what was asked for is done all the same.
+        """
+        if (sender, account) in self._forgotten:
+            return
+        self._forgotten.add((sender, account))
+        from outbound_guard.reputation import Reputation
+        from outbound_guard.state import State, StateDown
+        from outbound_guard.state.embedded import socket_path
+
+        settings = self.config.state
+        try:
+            url = f"unix://{socket_path(self.config.data_dir)}" if settings.url == "embedded" else settings.url
+            state = await State.connect(url, timeout=max(settings.timeout, 2.0), count=lambda *_, **__: None)
+            try:
+                await Reputation(state).pardon(sender, account, self.clock.now(), mistake=mistake)
+            finally:
+                await state.close()
+        except (StateDown, config.ConfigError) as error:
+            note(f"the suspicion of {sender or account} stays, since the state cannot be reached: {error}")
 
     def _settle(self, slot: str) -> None:
         """So that the next command sees what this one did. Without a running scribe there is nothing to wait for."""

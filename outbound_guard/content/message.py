@@ -239,7 +239,8 @@ class Message:
 
     # The same text again?
 
-    def _constant_words(self) -> list[str]:
+    def constant_words(self) -> list[str]:
+        """The words of `lower_text`, at most 800, without addresses, URLs and the recipient's name."""
         if self._words is None:
             names = address.names(self.headers.get("to"))
             variants = frozenset([name + end for name in names for end in ("", ",", "!", ".", ":", ";")])
@@ -249,12 +250,12 @@ class Message:
     @property
     def fingerprint(self) -> int:
         """Exact 64-bit hash of the normalised text, the same in every copy of a mailing; 0 for too little text."""
-        return fingerprint.exact(self._constant_words())
+        return fingerprint.exact(self.constant_words())
 
     @property
     def sketch(self) -> tuple[int, ...]:
         """Near-duplicate sketch: see `content.fingerprint`."""
-        return fingerprint.sketch(self._constant_words())
+        return fingerprint.sketch(self.constant_words())
 
 
 def _header_defects(message: Message) -> list[str]:

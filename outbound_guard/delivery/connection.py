@@ -173,7 +173,7 @@ class Connection(asyncio.Protocol):
         *replies, granted, rest = data.split(b"\r\n")
         if rest or len(replies) != len(self._commands) - 1 or granted[:4] != b"354 ":
             return False
-        return all([reply[:4] == b"250 " for reply in replies])
+        return all(reply[:4] == b"250 " for reply in replies)
 
     def _answer(self, code: int, lines: list[bytes]) -> None:
         """A reply to MAIL, RCPT or DATA."""

@@ -12,18 +12,21 @@ from outbound_guard.reply import Reply
 from outbound_guard.reputation import Evidence, Reputation
 
 _NO_SUCH_USER = re.compile(
-    r"user.{0,20}unknown|unknown.{0,20}(?:user|recipient|mailbox|address)|no such (?:user|mailbox|recipient|address|person)"
+    r"user.{0,20}unknown|unknown.{0,20}(?:user|recipient|mailbox|address)"
+    r"|no such (?:user|mailbox|recipient|address|person)"
     r"|(?:does not|doesn't|not) exist|mailbox (?:unavailable|not found)|recipient (?:rejected|not found|unknown)"
-    r"|(?:have|has) an? (?:\S+ )?account|account.{0,30}(?:disabled|inactive|closed)|invalid (?:recipient|mailbox|address)",
+    r"|(?:have|has) an? (?:\S+ )?account|account.{0,30}(?:disabled|inactive|closed)"
+    r"|invalid (?:recipient|mailbox|address)",
     re.I,
 )
 _OUR_ADDRESS = re.compile(
-    r"block ?list|black ?list|listed (?:at|by|in|on)|\bdnsbl\b|\brbl\b|spamhaus|sender.{0,20}ip\b|\bip\b.{0,40}(?:reputation|blocked)"
-    r"|client host.{0,40}blocked|part of their network",
+    r"block ?list|black ?list|listed (?:at|by|in|on)|\bdnsbl\b|\brbl\b|spamhaus|sender.{0,20}ip\b"
+    r"|\bip\b.{0,40}(?:reputation|blocked)|client host.{0,40}blocked|part of their network",
     re.I,
 )
 _ABUSE = re.compile(
-    r"spam|unsolicited|bulk|content|virus|phish|malware|policy|abuse|reputation|complaints?|suspicious|rate.?limited|too many",
+    r"spam|unsolicited|bulk|content|virus|phish|malware|policy|abuse|reputation|complaints?|suspicious"
+    r"|rate.?limited|too many",
     re.I,
 )
 _FULL = re.compile(r"full|quota|storage|over.?limit", re.I)
@@ -77,5 +80,9 @@ def complain(
     if evidence:
         silent = sender.kind == "forwarder"
         reputation.outcome(
-            sender, now, outcome, number, Evidence(evidence.slot, 0.0, evidence.low, evidence.high) if silent else evidence
+            sender,
+            now,
+            outcome,
+            number,
+            Evidence(evidence.slot, 0.0, evidence.low, evidence.high) if silent else evidence,
         )

@@ -44,7 +44,7 @@ def mapping(ledger: Ledger) -> dict[str, str]:
     """The account of each sender or pattern."""
     with ledger.connection() as connection:
         query = select(sender_account.c.pattern, sender_account.c.account)
-        return dict(connection.execute(query).tuples().all())
+        return dict(connection.execute(query).all())
 
 
 def senders_of(ledger: Ledger, name: str) -> list[str]:
@@ -67,7 +67,7 @@ def held_counts(ledger: Ledger) -> dict[str, int]:
     """Messages held or in quarantine now, by account."""
     query = select(held.c.account, func.count()).where(held.c.state.in_(OPEN)).group_by(held.c.account)
     with ledger.connection() as connection:
-        return dict(connection.execute(query).tuples().all())
+        return dict(connection.execute(query).all())
 
 
 def _standing_of(row: RowMapping) -> Standing:

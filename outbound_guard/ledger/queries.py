@@ -80,7 +80,7 @@ def held_one(ledger: Ledger, id_: str) -> Held | None:
 def held_states(ledger: Ledger) -> dict[str, str]:
     """State by id of every message that is or was held and is not forgotten yet."""
     with ledger.connection() as connection:
-        return dict(connection.execute(select(held.c.id, held.c.state)).tuples().all())
+        return dict(connection.execute(select(held.c.id, held.c.state)).all())
 
 
 def decisions(ledger: Ledger, filters: Filters) -> list[dict[str, Any]]:

@@ -31,7 +31,18 @@ from outbound_guard.reputation.memory import (
 from outbound_guard.state import State, StateDown
 
 __all__ = [
-    "EMPTY","OUTCOMES", "SLOTS", "TRAITS", "Campaign", "Evidence", "Memory", "Observation", "Reputation", "recent", "sums"]
+    "EMPTY",
+    "OUTCOMES",
+    "SLOTS",
+    "TRAITS",
+    "Campaign",
+    "Evidence",
+    "Memory",
+    "Observation",
+    "Reputation",
+    "recent",
+    "sums",
+]
 
 _CAMPAIGN_KEPT = 7 * 86_400
 """Seconds a campaign is remembered after its last message."""
@@ -79,7 +90,9 @@ class Reputation:
         """Read what is known, and unless `count` is False count the message; NOTHING while the store is down."""
         sender = seen.sender
         keys = _keys(sender)
-        hashes = [b"" if value is None else _hash(kind + value) for kind, value in zip(TRAITS, seen.traits, strict=True)]
+        hashes = [
+            b"" if value is None else _hash(kind + value) for kind, value in zip(TRAITS, seen.traits, strict=True)
+        ]
         hashes += [_hash("rcpt" + address) for address in seen.recipients[:_RECIPIENTS_KNOWN]]
         counting = b"1" if count else b"0"
         arguments: list[Any] = [repr(seen.now), _keeper(sender), counting, len(seen.recipients), *hashes]

@@ -61,9 +61,8 @@ def lua_prelude() -> str:
     """The head of every script: field numbers by name, their number, and the packing format."""
     names = ",".join(f"{name}={i}" for i, (name, _) in enumerate(_FIELDS, 1))
     packing = "<" + "".join({"I": "I4"}.get(kind, kind) for _, kind in _FIELDS)
-    return (
-        f"local F = {{{names}}}\nlocal FIELDS, FORMAT, SLOTS, TRAITS = {len(_FIELDS)}, '{packing}', {SLOTS}, {len(TRAITS)}\n"
-    )
+    numbers = f"{len(_FIELDS)}, '{packing}', {SLOTS}, {len(TRAITS)}"
+    return f"local F = {{{names}}}\nlocal FIELDS, FORMAT, SLOTS, TRAITS = {numbers}\n"
 
 
 def decode(packed: bytes | None) -> Any:

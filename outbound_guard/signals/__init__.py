@@ -75,9 +75,7 @@ class Panel:
             raise ConfigError(f"policy: signal.{min(tables)}: there is no such signal; known: {', '.join(names())}")
         self.refusals = next((a for a in self._armed if a.name == refusals.NAME and not a.shadow), None)
 
-    def look(
-        self, view: View, sums: list[float], *, again: bool = False
-    ) -> tuple[tuple[Signal, ...], list[Evidence]]:
+    def look(self, view: View, sums: list[float], *, again: bool = False) -> tuple[tuple[Signal, ...], list[Evidence]]:
         """Ask every check. `sums` are the sender's running sums by slot (nats).
 
         `again`: this message was judged before, so what it says is in the sums already.
@@ -142,7 +140,9 @@ def _arm(slot: int, check: ModuleType, table: dict[str, Any]) -> _Armed | None:
         raise ConfigError(f"{where}: {error}") from error
     if mode == "off":
         return None
-    return _Armed(slot, check.NAME, check.look, settings, float(scale), mode == "shadow", check.VOLUME, check.LOW, check.HIGH)
+    return _Armed(
+        slot, check.NAME, check.look, settings, float(scale), mode == "shadow", check.VOLUME, check.LOW, check.HIGH
+    )
 
 
 assert len(CHECKS) <= SLOTS  # noqa: S101  # A record has room for so many sums.

@@ -41,7 +41,9 @@ def look(view: View, settings: Settings) -> Finding | None:
         weight += part
         if is_new and part > 0.05:
             reasons.append(f"{'From address' if trait == 'from' else 'display name'} {value!r} is new")
-            foreign = trait == "from" and view.sender.kind == "mailbox" and message.from_domain != domain_of(view.sender.name)
+            foreign = (
+                trait == "from" and view.sender.kind == "mailbox" and message.from_domain != domain_of(view.sender.name)
+            )
             if foreign:
                 weight += settings.foreign
                 reasons.append(f"not of {domain_of(view.sender.name)}")

@@ -34,4 +34,6 @@ def look(view: View, settings: Settings) -> Finding | None:
     if sent <= usual:
         return None
     # The sum is the state of the last hour, not a memory: what is already in it is not added again.
-    return settings.steepness * log(sent / usual, 2), f"{sent:.0f} recipients in the last hour, usually at most {peak:.0f}"
+    return settings.steepness * log(
+        sent / usual, 2
+    ), f"{sent:.0f} recipients in the last hour, usually at most {peak:.0f}"

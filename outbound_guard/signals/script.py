@@ -15,7 +15,8 @@ LOW, HIGH = -1.0, 5.0
 
 # Places for uploads, pictures and style sheets; code made at run time; files with a hidden or double name.
 _ODD_PLACE = re.compile(
-    r"eval\(\)'d code|/uploads?/|/images?/|/img/|/css/|/fonts?/|/cache/|/te?mp/|/\.[^/]|\.(?:jpe?g|png|gif|ico|txt|css)\.php",
+    r"eval\(\)'d code|/uploads?/|/images?/|/img/|/css/|/fonts?/|/cache/|/te?mp/|/\.[^/]"
+    r"|\.(?:jpe?g|png|gif|ico|txt|css)\.php",
     re.I,
 )
 

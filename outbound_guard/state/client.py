@@ -168,6 +168,10 @@ class State:
         elif self._behind_timer is None:
             self._behind_timer = self._loop.call_later(_BEHIND_PAUSE, self._send)
 
+    def push(self) -> None:
+        """Send what was written behind now: it is carried out before any call made after this."""
+        self._send()
+
     async def flush(self) -> None:
         """Wait until everything written behind has been carried out. Raises StateDown."""
         while self._behind or self._unheard:

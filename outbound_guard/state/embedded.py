@@ -160,25 +160,13 @@ class EmbeddedServer:
         pause, longest = _PAUSE
         while True:
             began = time.monotonic()
-            self._socket.unlink(missing_ok=True)
-            with self._log_file.open("wb") as output:
-                self._process = await asyncio.create_subprocess_exec(
-                    *self._command,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    # A terminal's interrupt must not stop it before those who use it.
-                    start_new_session=True,
-                )
-            leftover.write(self._pid_file, self._process.pid)
-            asking = asyncio.create_task(self._ask())
             try:
-                status = await self._process.wait()
-            finally:
-                asking.cancel()
+                why = f"status {await self._serve()}: {self._last_words() or 'it said nothing'}"
+            except OSError as error:
+                why = str(error)
             answered = self._answers.is_set()
             self._answers.clear()
-            _log.error("the state server ended with status %d: %s", status, self._last_words() or "it said nothing")
+            _log.error("the state server ended and is started again: %s", why)
             if not answered:
                 self._set_aside()
             if time.monotonic() - began > _STEADY:
@@ -186,6 +174,25 @@ class EmbeddedServer:
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
             self._on_restart()
+
+    async def _serve(self) -> int:
+        """Start the server and wait until it ends; its exit status. Raises OSError."""
+        self._socket.unlink(missing_ok=True)
+        with self._log_file.open("wb") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # A terminal's interrupt must not stop it before those who use it.
+                start_new_session=True,
+            )
+        leftover.write(self._pid_file, self._process.pid)
+        asking = asyncio.create_task(self._ask())
+        try:
+            return await self._process.wait()
+        finally:
+            asking.cancel()
 
     async def _ask(self) -> None:
         """Ask the server until it answers; while it loads its file it says so instead."""

@@ -30,7 +30,7 @@ from outbound_guard.metrics import Metrics, MetricsServer
 from outbound_guard.state import State, StateError
 from outbound_guard.state.embedded import EmbeddedServer
 from outbound_guard.supervisor.child import Child, Setting, stop_leftovers
-from outbound_guard.supervisor.sockets import bind, bound_address
+from outbound_guard.supervisor.sockets import bind_all, bound_address
 
 _log = logging.getLogger(__name__)
 
@@ -80,8 +80,9 @@ class Supervisor:
             stack.callback(self._metrics.close)
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self._stop_soon)
-            await asyncio.to_thread(stop_leftovers, self._run_dir, self._path.absolute())
-            sockets = [bind(listener.address) for listener in self._config.listener if "relay" in self._roles]
+            stopped = await asyncio.to_thread(stop_leftovers, self._run_dir, self._path.absolute())
+            listeners = self._config.listener if "relay" in self._roles else ()
+            sockets = await bind_all((listener.address for listener in listeners), patient=stopped)
             for socket in sockets:
                 stack.callback(socket.close)
             self._setting = Setting(

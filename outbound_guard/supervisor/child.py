@@ -116,11 +116,14 @@ class Child:
         pause, longest = _PAUSE
         while True:
             began = time.monotonic()
-            status = await self._run()
+            try:
+                why = f"status {await self._run()}"
+            except OSError as error:
+                why = str(error)
             self._ended()
             if self._stopping:
                 return
-            _log.error("%s ended unasked with status %d and is started again", self.slot, status)
+            _log.error("%s ended unasked (%s) and is started again", self.slot, why)
             self._setting.crashed(self.role)
             if time.monotonic() - began > _STEADY:
                 pause = _PAUSE[0]
@@ -166,16 +169,18 @@ class Child:
         self._setting.changed()
 
 
-def stop_leftovers(run: Path, config_path: Path) -> None:
-    """Stop the children that a crashed run left behind, side by side. Blocks, up to some seconds."""
+def stop_leftovers(run: Path, config_path: Path) -> bool:
+    """Stop the children that a crashed run left behind, side by side; True if there were any. Blocks some seconds."""
 
-    def stop(file: Path) -> None:
+    def stop(file: Path) -> bool:
         role, _, number = file.stem.rpartition("-")
-        if number.isdigit() and leftover.stop(file, " ".join(_arguments(config_path, role, int(number)))):
+        found = number.isdigit() and leftover.stop(file, " ".join(_arguments(config_path, role, int(number))))
+        if found:
             _log.warning("stopped %s of a run that crashed", file.stem)
+        return found
 
     with ThreadPoolExecutor() as threads:
-        list(threads.map(stop, run.glob("*-*.pid")))
+        return any(list(threads.map(stop, run.glob("*-*.pid"))))
 
 
 def _arguments(config_path: Path, role: str, number: int) -> list[str]:

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import socket
+from collections.abc import Iterable
 
 from outbound_guard.config import ConfigError, host_port
 
 _BACKLOG = 1024
 """Connections that wait to be accepted."""
+_PATIENCE = 5.0
+"""Seconds in which the ports of processes that were killed become free."""
+
+
+async def bind_all(addresses: Iterable[str], patient: bool) -> list[socket.socket]:
+    """Bind all, or none. `patient`: ports that are in use may become free any moment. Raises ConfigError."""
+    clock = asyncio.get_running_loop().time
+    latest = clock() + (_PATIENCE if patient else 0)
+    sockets: list[socket.socket] = []
+    try:
+        for address in addresses:
+            while True:
+                try:
+                    sockets.append(bind(address))
+                    break
+                except ConfigError as error:
+                    cause = error.__cause__
+                    in_use = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
+                    if not in_use or clock() > latest:
+                        raise
+                    await asyncio.sleep(0.02)
+    except BaseException:
+        for bound in sockets:
+            bound.close()
+        raise
+    return sockets
 
 
 def bind(address: str) -> socket.socket:

@@ -146,9 +146,7 @@ def test_nothing_can_add_a_line_or_break_the_form(
     report = build((failure,), original, to=to, utf8=utf8)
     head, _, body = report.partition(b"\r\n\r\n")
     names = [line.partition(b":")[0] for line in head.split(b"\r\n") if not line.startswith(b"\t")]
-    assert b" ".join(names).decode() == (
-        "From To Subject Date Message-ID Auto-Submitted MIME-Version Content-Type"
-    )
+    assert b" ".join(names).decode() == ("From To Subject Date Message-ID Auto-Submitted MIME-Version Content-Type")
     # RFC 5321 2.3.8 and RFC 5322 2.1.1: only CRLF ends a line, and no line is too long.
     assert report.count(b"\r\n") == report.count(b"\r") == report.count(b"\n")
     assert max(map(len, report.split(b"\r\n"))) <= 998

@@ -17,7 +17,7 @@ from outbound_guard.delivery.queue import Queue
 from outbound_guard.delivery.result import Result
 from outbound_guard.mail import Envelope, Verdict, new_id
 from outbound_guard.reply import Reply
-from outbound_guard.spool import Entry, NotInSpool, Spool, SpoolInUse, State
+from outbound_guard.spool import Busy, Entry, NotInSpool, Spool, SpoolInUse, State
 
 NOW = 1_800_000_000.0
 OK, LATER, NEVER = Reply(250, "2.0.0", "ok"), Reply(451, "4.3.0", "later"), Reply(550, "5.1.1", "never")
@@ -291,8 +291,6 @@ async def test_what_a_person_holds_or_deletes_is_not_delivered(house: House) -> 
 
 
 async def test_a_message_in_flight_cannot_be_taken_away(house: House) -> None:
-    from outbound_guard.spool import Busy
-
     entry = await house.put("b@example.net")
 
     async def interfere() -> None:
@@ -355,11 +353,13 @@ async def test_run_cancelled_breaks_off_and_the_next_one_begins_again(house: Hou
 async def test_run_in_virtual_time_goes_through_the_whole_schedule(house: House) -> None:
     house.replies = {"b@example.net": LATER}
     await house.put("b@example.net", due=NOW + 3)
-    running = asyncio.create_task(house.queue.run())
-    while len(house.delivered) < 7:
-        await asyncio.sleep(0.001)
-    house.queue.stop()
-    await running
+
+    async def stop_after_the_bounce() -> None:
+        if len(house.delivered) == 6:
+            house.queue.stop()
+
+    house.before_reply = stop_after_the_bounce
+    await house.queue.run()
     assert house.delivered[-1][1] == ("a@example.com",)
     assert house.clock.now() < NOW + 110
 

@@ -87,9 +87,7 @@ replies = st.sampled_from([OK, LATER, NEVER, Reply(421, "", "bye"), Reply(299, "
 @given(
     st.lists(st.lists(replies, max_size=6), min_size=1, max_size=12), st.integers(1, 5), st.booleans(), st.floats(0, 1)
 )
-def test_every_recipient_ends_exactly_once(
-    tries: list[list[Reply]], count: int, reached: bool, jitter: float
-) -> None:
+def test_every_recipient_ends_exactly_once(tries: list[list[Reply]], count: int, reached: bool, jitter: float) -> None:
     recipients = tuple(f"r{i}" for i in range(count))
     message, progress, now = entry(*recipients), Progress(), NOW
     ended: list[str] = []

@@ -292,7 +292,7 @@ async def test_old_leftovers_are_removed_at_the_start_and_young_ones_stay(spool:
     )
 
 
-async def test_one_delivery_process_at_a_time_and_a_dead_one_does_not_count(spool: Spool) -> None:
+def test_one_delivery_process_at_a_time_and_a_dead_one_does_not_count(spool: Spool) -> None:
     program = (
         "import sys; from pathlib import Path; from outbound_guard.spool import Spool;"
         "from outbound_guard.clock import SystemClock\n"

@@ -10,7 +10,8 @@ import contextlib
 import json
 import tempfile
 import zlib
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -23,6 +24,7 @@ from outbound_guard.config import Config, Policy
 from outbound_guard.feedback import answers
 from outbound_guard.mail import Envelope, Sender, Submission
 from outbound_guard.pipeline import Pipeline
+from outbound_guard.replay.driver import Driver
 from outbound_guard.reply import Reply, parse
 from outbound_guard.reputation import Reputation
 from outbound_guard.state import State
@@ -69,8 +71,8 @@ class Relay:
             await self._reviewed(event)
         elif kind != "end":
             raise ValueError(f"unknown event {kind!r}")
-        # What was written behind has arrived before the next event: same input, same verdicts.
-        await self._state.flush()
+        # What was written behind is carried out before the next event: same input, same verdicts.
+        self._state.push()
         return answer
 
     def close(self) -> None:
@@ -172,13 +174,36 @@ async def relay(policy: Policy) -> AsyncIterator[Relay]:
 
 def stdio(policy: Policy, source: BinaryIO, sink: TextIO) -> None:
     """Answer the events that come in on `source`, one a line, on `sink`, flushed, until `source` ends."""
+    with _running(policy) as answer:
+        for line in source:
+            sink.write(json.dumps(answer(msgspec.json.decode(line)), separators=(",", ":")) + "\n")
+            sink.flush()
+
+
+def drive(trace: Path, policy: Policy, out: Path | None) -> int:
+    """Take a recorded trace through the path and print what became of it; `out` gets the run. Returns the exit code.
+
+    Raises ConfigError, OSError, or ValueError for a trace that cannot be read.
+    """
+    with _running(policy) as answer:
+        driver = Driver(answer)
+        driver.run(trace)
+    if out:
+        with out.open("w", encoding="utf-8") as file:
+            driver.write(file)
+    ends = Counter(record["final"] for record in driver.records.values())
+    delayed = sum(1 for r in driver.records.values() if r["final"] == "relay" and (r.get("held") or r.get("throttled")))
+    print(json.dumps({"transactions": len(driver.records), "delayed": delayed, **ends}))
+    return 0
+
+
+@contextlib.contextmanager
+def _running(policy: Policy) -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
+    """A relay on a loop of its own, as a plain function."""
     with asyncio.Runner() as runner:
-        context = relay(policy)
+        loop, context = runner.get_loop(), relay(policy)
         under_test = runner.run(context.__aenter__())
         try:
-            for line in source:
-                answer = runner.run(under_test.handle(msgspec.json.decode(line)))
-                sink.write(json.dumps(answer, separators=(",", ":")) + "\n")
-                sink.flush()
+            yield lambda event: loop.run_until_complete(under_test.handle(event))
         finally:
             runner.run(context.__aexit__(None, None, None))
