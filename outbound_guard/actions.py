@@ -74,7 +74,7 @@ class Actions:
                 return await self._keep(judgement, "quarantine", 0.0)
         except SpoolFull:
             return Outcome(replies.OVERLOADED)
-        except OSError:
+        except (OSError, UnicodeError):
             _log.exception("%s cannot be kept", submission.id)
             return Outcome(replies.OUR_FAULT)
         if verdict.code == SUSPENDED:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
+import uvloop
 
 from tests.nexthop import NextHop
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], Any]]:
+    """Tests run on asyncio's loop; a module that says `EVENT_LOOPS = ("asyncio", "uvloop")` runs on both."""
+    return {name: LOOPS[name] for name in getattr(getattr(item, "module", None), "EVENT_LOOPS", ("asyncio",))}
 
 
 @pytest.fixture

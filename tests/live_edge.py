@@ -1,15 +1,17 @@
 """A real edge on a port of 127.0.0.1, for tests: it records what it accepts and answers as the sender's name asks.
 
-MAIL FROM `boom@...` makes `accept` raise, `cancelled@` raise CancelledError, `slow@` wait for `release`, `defer@` answer
-451 and `closing@` 421; everything else gets 250. The login or sender `suspended@example.com` is not admitted.
+MAIL FROM `boom@...` makes `accept` raise, `cancelled@` raise CancelledError, `slow@` wait for `release`, `defer@`
+answer 451 and `closing@` 421; everything else gets 250. `suspended@example.com` is not admitted as login or sender.
 """
 
 from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import functools
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,12 @@ class LiveEdge:
         self.counts[(name, *labels)] += 1
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop run until the condition holds; the test's own timeout is the limit."""
+    while not condition():  # noqa: ASYNC110 - it watches the state of others, who signal nothing.
+        await asyncio.sleep(0)
+
+
 class Client:
     """A client that knows nothing of SMTP but how a reply ends."""
 
@@ -181,7 +189,5 @@ class Client:
     async def close(self) -> None:
         """Close; it does not matter whether the server has been quicker."""
         self.writer.close()
-        try:
+        with contextlib.suppress(OSError):
             await self.writer.wait_closed()
-        except OSError:
-            pass

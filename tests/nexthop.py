@@ -296,10 +296,7 @@ class Session(asyncio.Protocol):
                     if not self._buffer:
                         await self._wait()
                     if (scripted := self.hop.take("BODY", "")) is not None:
-                        await self._write(scripted[0] if isinstance(scripted[0], bytes) else b"")
-                        if scripted[0] == self.hop.CLOSE:
-                            self.abort()
-                            return
+                        await self._speak(*scripted)
                     self._buffer[:0] = b"\r\n"  # The CRLF of the DATA command begins the first line.
                     raw = (await self._until(b"\r\n.\r\n"))[2:-3]
                     self.commands.append(".")

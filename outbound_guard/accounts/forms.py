@@ -120,6 +120,7 @@ def safe(text: str) -> bool:
     return 0 < len(text) <= LONGEST and text.isprintable() and " " not in text and "{" not in text and "}" not in text
 
 
+@lru_cache(maxsize=_MEMO)
 def address(text: str) -> str | None:
     """`user@domain` in lower case; None for anything else, also for quoted local parts and address literals."""
     text = text.strip("<> \t").lower()

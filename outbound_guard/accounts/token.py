@@ -1,9 +1,9 @@
 """The opaque token that our marks on a message carry instead of the account's name: `<id>-<seal>`.
 
 The id alone leads nobody anywhere: it is random and dated, and only the ledger, which keeps every decision, knows whose
-message it was. The seal, twelve letters of a keyed hash over the id, shows that the id is ours: a complaint that comes
-back with a made-up token cannot be pinned on an account. A token that enciphered the account instead would outlive the
-ledger, but would also tell that two messages have the same sender, and would need a cipher.
+message it was. The seal, twelve hexadecimal digits of a keyed hash over the id, shows that the id is ours: a complaint
+that comes back with a made-up token cannot be pinned on an account. A token that enciphered the account instead would
+outlive the ledger, but would also tell that two messages have the same sender, and would need a cipher.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import hmac
 import os
 import re
 import secrets
-from base64 import b32encode
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,9 +20,9 @@ from outbound_guard import durable
 from outbound_guard.config import ConfigError
 
 _KEY_OCTETS = 32
-_SEAL_LETTERS = 12
-"""60 bits; whoever guesses has to send each guess to us."""
-_TOKEN = re.compile(rf"([0-9A-Za-z_.]{{1,64}})-([a-z2-7]{{{_SEAL_LETTERS}}})")
+_SEAL_OCTETS = 6
+"""48 bits; whoever guesses has to send each guess to us."""
+_TOKEN = re.compile(rf"([0-9A-Za-z_.]{{1,64}})-([0-9a-f]{{{2 * _SEAL_OCTETS}}})")
 
 
 class Tokens:
@@ -31,7 +30,7 @@ class Tokens:
 
     def __init__(self, secret: bytes) -> None:
         """`secret` is the installation's (see `secret`); all its processes and nodes must have the same."""
-        self._keyed = hashlib.blake2b(key=secret, digest_size=8, person=b"message-id")
+        self._keyed = hashlib.blake2b(key=secret, digest_size=_SEAL_OCTETS, person=b"message-id")
 
     def seal(self, id_: str) -> str:
         """The token for a message: ASCII letters, digits and one hyphen; fits a header, a URL, a local part."""
@@ -49,7 +48,7 @@ class Tokens:
     def _letters(self, id_: str) -> str:
         keyed = self._keyed.copy()
         keyed.update(id_.encode())
-        return b32encode(keyed.digest())[:_SEAL_LETTERS].decode().lower()
+        return keyed.hexdigest()
 
 
 def secret(data_dir: Path) -> bytes:

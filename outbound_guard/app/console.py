@@ -7,11 +7,14 @@ import logging
 
 from outbound_guard.app.parts import Child, Parts, until_told
 from outbound_guard.config import Config
-from outbound_guard.desk.reconcile import reconcile
+from outbound_guard.desk.reconcile import Reconciled, reconcile
 from outbound_guard.ledger.database import Ledger, url_of
 from outbound_guard.ledger.scribe import Scribe
 
 _log = logging.getLogger(__name__)
+
+_COMPARE = 60.0
+"""Seconds between two comparisons of spool and ledger."""
 
 
 async def run(config: Config, child: Child) -> None:
@@ -23,21 +26,26 @@ async def run(config: Config, child: Child) -> None:
         scribe = Scribe(config.data_dir / "journal", ledger, parts.clock, keep_days=config.ledger.keep_days)
         stack.callback(scribe.close)
         parts.background(scribe.run())
-        written = 0
-        reconciled = False
+        written = rejected = 0
 
         async def measure() -> None:
-            nonlocal written, reconciled
+            nonlocal written, rejected
             parts.metrics.gauge("ledger_up", float(scribe.ready))
-            parts.metrics.gauge("ledger_backlog_records", scribe.backlog)
+            parts.metrics.gauge("ledger_backlog_segments", scribe.backlog)
             parts.metrics.count("ledger_written_total", by=scribe.stored - written)
-            written = scribe.stored
-            if scribe.ready and not reconciled:
-                put_right = await reconcile(parts.spool, ledger, parts.journal, parts.clock)
-                reconciled = True
-                _log.info("spool and ledger compared: %s", put_right)
+            parts.metrics.count("ledger_rejected_total", by=scribe.rejected - rejected)
+            written, rejected = scribe.stored, scribe.rejected
+
+        async def compare() -> None:
+            if scribe.ready:
+                # A ledger of their own is all that machines with an embedded one have; a shared one knows others' mail.
+                alone = config.ledger.url == "embedded"
+                put_right = await reconcile(parts.spool, ledger, parts.journal, parts.clock, alone=alone)
+                if put_right != Reconciled():
+                    _log.warning("spool and ledger disagreed and were brought together: %s", put_right)
 
         parts.every(1.0, measure)
-        parts.background(parts.metrics.keep_flushing())
+        parts.every(_COMPARE, compare)
+        parts.measure()
         child.ready()
         await until_told()

@@ -8,6 +8,7 @@ import contextlib
 from outbound_guard.app.parts import Child, Parts, until_told
 from outbound_guard.config import Config
 from outbound_guard.delivery import Delivery
+from outbound_guard.delivery.bounce import CODE
 from outbound_guard.delivery.queue import Queue
 from outbound_guard.delivery.result import Result
 from outbound_guard.feedback import answers
@@ -40,7 +41,7 @@ async def run(config: Config, child: Child) -> None:
             recorder.delivered(entry.id, now, (recipient,), Result((reply,), peer))
             if final:
                 metrics.observe("delivery_seconds", now - entry.received)
-            if peer and entry.envelope.mail_from:
+            if peer and entry.code != CODE:
                 weigh, reputation = pipeline.panel.answered, pipeline.reputation
                 answers.remember(reputation, weigh, _sender(entry), EMPTY, now, (reply,))
 
@@ -68,7 +69,7 @@ async def run(config: Config, child: Child) -> None:
                 metrics.gauge("spool_messages", number, state)
 
         parts.every(5.0, measure)
-        parts.background(metrics.keep_flushing())
+        parts.measure()
         parts.on_reload(pipeline)
         working = asyncio.create_task(queue.run())
         child.ready()

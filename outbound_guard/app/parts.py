@@ -120,6 +120,19 @@ class Parts:
 
         self.stack.push_async_callback(stop)
 
+    def measure(self) -> None:
+        """Keep the metrics of what all processes have, and pass on what was counted, until the stack closes."""
+        failures = lost = 0
+
+        async def journal() -> None:
+            nonlocal failures, lost
+            self.metrics.count("journal_errors_total", by=self.journal.failures - failures)
+            self.metrics.count("journal_lost_total", by=self.journal.lost - lost)
+            failures, lost = self.journal.failures, self.journal.lost
+
+        self.every(1.0, journal)
+        self.background(self.metrics.keep_flushing())
+
     def on_reload(self, pipeline: Pipeline) -> None:
         """Read the policy again on SIGHUP; one that cannot be used changes nothing, and the log says so."""
 

@@ -82,7 +82,7 @@ async def run(config: Config, child: Child) -> None:
             metrics.gauge("sessions", len(sessions))
 
         parts.every(1.0, measure)
-        parts.background(metrics.keep_flushing())
+        parts.measure()
         parts.on_reload(pipeline)
         # What is loaded now stays; looking through it again and again costs a tenth of each message.
         gc.collect()

@@ -41,26 +41,13 @@ class Room:
 
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:
-        """The ledger to read. Raises LedgerError.
-
-        If no service is running, this process does for a moment what the service's scribe would do.
-        """
-        from outbound_guard.ledger.database import Ledger, LedgerError, url_of
-        from outbound_guard.ledger.scribe import Scribe
+        """The ledger to read. Raises LedgerError."""
+        from outbound_guard.ledger.database import Ledger, LedgerError
 
         if not self.config.data_dir.is_dir():
             raise LedgerError(f"no ledger yet: {self.config.data_dir} does not exist")
-        url = url_of(self.config.ledger.url, self.config.data_dir)
-        writer = Ledger(url, writer=True)
-        scribe = Scribe(self.journal_dir, writer, self.clock)
-        try:
-            # A ledger that cannot be written can often still be read.
-            with contextlib.suppress(LedgerError):
-                scribe.once()
-        finally:
-            scribe.close()
-            writer.close()
-        ledger = Ledger(url)
+        self._catch_up()
+        ledger = Ledger(self._url())
         try:
             yield ledger
         finally:
@@ -68,7 +55,7 @@ class Room:
 
     @contextmanager
     def journal(self) -> Iterator[Journal]:
-        """A journal of this process; at the end, waits a little for the service to take in what was written."""
+        """A journal of this process; at the end the ledger has what was written, unless it cannot be had."""
         from outbound_guard.ledger.journal import Journal
 
         journal = Journal(self.journal_dir, f"cli-{os.getpid()}", self.clock)
@@ -113,15 +100,38 @@ class Room:
             note(f"the suspicion of {sender or account} stays, since the state cannot be reached: {error}")
 
     def _settle(self, slot: str) -> None:
-        """So that the next command sees what this one did. Without a running scribe there is nothing to wait for."""
+        """So that the next command sees what this one did: wait a little for the scribe, or do its work."""
         from outbound_guard.ledger.scribe import running
         from outbound_guard.ledger.segments import sealed, slot_of
 
         end = time.monotonic() + SETTLE_SECONDS
-        while any(slot_of(path.name) == slot for path in sealed(self.journal_dir)):
-            if time.monotonic() > end or not running(self.journal_dir):
+        while any(slot_of(path.name) == slot for path in sealed(self.journal_dir)) and time.monotonic() < end:
+            if not running(self.journal_dir):
+                self._catch_up()
                 return
             time.sleep(0.05)
+
+    def _catch_up(self) -> None:
+        """If no service is running, do for a moment what its scribe would do."""
+        from outbound_guard.ledger.database import Ledger, LedgerError
+        from outbound_guard.ledger.scribe import Scribe, running
+
+        if running(self.journal_dir):
+            return
+        # A ledger that cannot be written can often still be read, and the journal waits.
+        with contextlib.suppress(LedgerError):
+            writer = Ledger(self._url(), writer=True)
+            scribe = Scribe(self.journal_dir, writer, self.clock)
+            try:
+                scribe.once()
+            finally:
+                scribe.close()
+                writer.close()
+
+    def _url(self) -> str:
+        from outbound_guard.ledger.database import url_of
+
+        return url_of(self.config.ledger.url, self.config.data_dir)
 
 
 def configuration(arguments: argparse.Namespace) -> config.Config:

@@ -1,4 +1,4 @@
-"""What the content model looks at: words, pairs of words and the form of links, files and HTML; of every language alike.
+"""What the content model looks at: words, pairs of words, the form of links, files and HTML; alike in every language.
 
 A feature is `bytes` with a prefix that says its kind, or a pair of words:
 
@@ -12,8 +12,8 @@ A feature is `bytes` with a prefix that says its kind, or a pair of words:
     a:...           files
     f:...           the form of text and HTML
 
-Left out on purpose is whatever tells where or when a message was collected or who sent it: dates, Message-ID, Received and
-other fields that transit adds, list tags, host names, addresses.
+Left out on purpose is whatever tells where or when a message was collected or who sent it: dates, Message-ID, Received
+and other fields that transit adds, list tags, host names, addresses.
 """
 
 from __future__ import annotations

@@ -115,13 +115,13 @@ async def _connect(
     except UnreachableError:
         smtp.close()
         raise
-    except aiosmtplib.SMTPConnectResponseError as error:
-        smtp.close()
-        raise UnreachableError("greeting", f"{error.code} {error.message}") from error
     except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
         smtp.close()
-        late = isinstance(error, TimeoutError) and step != "tls"
-        raise UnreachableError("timeout" if late else step, f"{type(error).__name__}: {error}") from error
+        if isinstance(error, TimeoutError) and step != "tls":
+            step = "timeout"
+        elif step == "connect" and isinstance(error, aiosmtplib.SMTPResponseException):
+            step = "greeting"
+        raise UnreachableError(step, f"{type(error).__name__}: {error}") from error
     except BaseException:
         smtp.close()
         raise

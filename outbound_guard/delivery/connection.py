@@ -170,10 +170,10 @@ class Connection(asyncio.Protocol):
             return False
         if data.count(b"\n") != len(self._commands):
             return False
-        *replies, granted, rest = data.split(b"\r\n")
-        if rest or len(replies) != len(self._commands) - 1 or granted[:4] != b"354 ":
+        lines = data.split(b"\r\n")
+        if len(lines) != len(self._commands) + 1 or lines.pop() or lines.pop()[:4] != b"354 ":
             return False
-        return all(reply[:4] == b"250 " for reply in replies)
+        return all(line[:4] == b"250 " for line in lines)
 
     def _answer(self, code: int, lines: list[bytes]) -> None:
         """A reply to MAIL, RCPT or DATA."""

@@ -32,7 +32,7 @@ class DataReader:
         # Tells which kinds of line end it has seen, across chunks, at a fifth of the price of counting them.
         self._endings = io.IncrementalNewlineDecoder(None, translate=False)
         self.fault: Fault | None = None
-        """Why the message is refused; final once `feed` has returned True."""
+        """Why the message is refused; final once `feed` has returned True. A wrong line end outweighs the size."""
         self.rest = b""
         """What came behind the end of the message: commands."""
 
@@ -52,7 +52,7 @@ class DataReader:
         else:
             # Four octets are the longest part of the end that can lie in an earlier chunk.
             self._last = window[-4:]
-        if self.fault is None:
+        if self.fault != "line_end":
             self._keep(chunk if dot < 0 else window[len(last) - 2 :], stuffed=dot >= 0)
         return end >= 0
 
@@ -64,13 +64,14 @@ class DataReader:
             chunk = chunk.replace(b"\r\n.", b"\r\n")[2:]
         else:
             self._endings.decode(chunk.decode("latin-1"))
-        self._content += chunk
+        if self.fault is None:
+            self._content += chunk
         if self._endings.newlines not in (None, "\r\n"):
             self.fault = "line_end"
         elif len(self._content) > self._limit + 2:
             # The empty line that the end leaves behind is not content and comes off in the end.
             self.fault = "size"
-        if self.fault:
+        if self.fault is not None:
             self._content = bytearray()
 
     def content(self) -> bytes:

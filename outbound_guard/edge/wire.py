@@ -167,7 +167,10 @@ class Wire(SMTP):
 
     def stop(self) -> None:
         """Answer 421 and close as soon as no message is under way."""
-        if self._waiter is not None and self._incoming is None and self.at_rest:
+        if self._closing_since:
+            if self.transport is not None:
+                self.transport.close()
+        elif self._waiter is not None and self._incoming is None and self.at_rest:
             self._end(answers.STOPPING)
 
     def abort(self) -> None:
@@ -325,14 +328,19 @@ class Wire(SMTP):
         raise Closed
 
     def _hang_up(self) -> None:
-        """Close, so that our last words arrive: closing on unread octets would reset the connection and lose them."""
+        """Close, so that our last words arrive.
+
+        Octets that come in after closing reset the connection, and a reset can overtake the reply. Where the client
+        seems to have more to say it is therefore let finish, unheard and for a few seconds.
+        """
         self._closing_since = self.loop.time()
         self._incoming = None
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        if (self._buffer or self._reading_paused) and not self._eof and transport.can_write_eof():
-            self._buffer.clear()
+        more = self._buffer or self._reading_paused
+        self._buffer.clear()
+        if more and not self._eof and not self.terms.sessions.stopping and transport.can_write_eof():
             transport.write_eof()
             if self._reading_paused:
                 transport.resume_reading()

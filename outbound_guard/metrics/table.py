@@ -53,9 +53,11 @@ TABLE = (
     Metric("state_errors_total", "counter", ("kind",), "Calls to the store of counters that failed"),
     Metric("state_dropped_total", "counter", (), "Records meant for the store of counters that were lost"),
     Metric("ledger_up", "livemin", (), "1 while the ledger can be written"),
-    Metric("ledger_backlog_records", "livesum", (), "Records waiting to be written to the ledger"),
+    Metric("ledger_backlog_segments", "livesum", (), "Segments of the journal waiting to be put into the ledger"),
     Metric("ledger_written_total", "counter", (), "Records written to the ledger"),
-    Metric("journal_errors_total", "counter", (), "Records that could not be put in the journal"),
+    Metric("ledger_rejected_total", "counter", (), "Records that the ledger cannot store; they lie in rejected/"),
+    Metric("journal_errors_total", "counter", (), "Writes of the journal that failed; its lines are tried again"),
+    Metric("journal_lost_total", "counter", (), "Records given up while the journal could not be written"),
     # Processes.
     Metric("processes", "livesum", ("role",), "Processes that are ready"),
     Metric("restarts_total", "counter", ("role",), "Processes that ended unasked and were started again"),

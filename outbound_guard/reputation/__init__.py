@@ -115,6 +115,7 @@ class Reputation:
             new_recipients=new_recipients,
             new_traits=tuple([letter == 49 for letter in new_traits]),  # 49: the digit one.
             campaign=campaign,
+            hashes=tuple(hashes),
         )
 
     def learn(
@@ -146,10 +147,13 @@ class Reputation:
             new,
             suspend,
             b"1" if uncount else b"0",
+            len(evidence),
         ]
         for item in evidence:
             arguments += (item.slot, item.weight, item.low, item.high)
-        self._state.later(self._learn, _keys(seen.sender)[:2], arguments)
+        if habit:
+            arguments += memory.hashes
+        self._state.later(self._learn, _keys(seen.sender)[:3], arguments)
         if suspicious and seen.fingerprint:
             self._state.later(
                 self._mark, _campaign_keys(seen.fingerprint)[::2], [_hash(seen.sender.name), b"", _CAMPAIGN_KEPT]
@@ -201,8 +205,8 @@ def _keeper(sender: Sender) -> int:
 def _keys(sender: Sender) -> list[bytes]:
     # One hash slot for each account: {account}. The identity rules let no brace into a name.
     account, name = sender.account.encode(), sender.name.encode()
-    known = b"k:{%b}" % account if _keeper(sender) == 2 else b"k:{%b}:%b" % (account, name)
-    return [b"s:{%b}:%b" % (account, name), b"a:{%b}" % account, known]
+    keeper = b"{%b}" % account if _keeper(sender) == 2 else b"{%b}:%b" % (account, name)
+    return [b"s:{%b}:%b" % (account, name), b"a:{%b}" % account, b"k:" + keeper, b"n:" + keeper]
 
 
 def _campaign_keys(fingerprint: int) -> list[bytes]:

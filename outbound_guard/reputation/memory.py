@@ -123,6 +123,8 @@ class Memory(msgspec.Struct, frozen=True):
     new_recipients: int = 0
     new_traits: tuple[bool, ...] = (False,) * len(TRAITS)
     campaign: Campaign | None = None
+    hashes: tuple[bytes, ...] = ()
+    """Of traits and recipients, as they were looked up."""
     available: bool = True
     """False while the store is down: nothing is known, and nothing is held against the sender."""
 

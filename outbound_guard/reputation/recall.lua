@@ -1,5 +1,6 @@
 -- Read what is known of a sender and count one message, in one step.
 -- KEYS  1 sender's record   2 account's record   3 what the keeper of the habits knows (set of 32-bit hashes)
+--       4 networks of late that it does not know
 -- ARGV  1 now (unix seconds)   2 which record keeps the habits (1 or 2)   3 1 to count, 0 to look only
 --       4 number of recipients   5.. one hash for each trait ('' if it has none), then the recipients' hashes
 -- Returns { sender's record, account's record, number of new recipients, new traits as '0'/'1' letters }
@@ -9,7 +10,7 @@ local CALM = 3  -- nats; an hour with more suspicion than this does not become a
 
 local asked = {}
 for i = 5, #ARGV do if ARGV[i] ~= '' then asked[#asked + 1] = ARGV[i] end end
-local unseen, traits, fresh = {}, {}, 0
+local traits, fresh = {}, 0
 if #asked > 0 then
     local known = redis.call('SMISMEMBER', KEYS[3], unpack(asked))
     local j = 0
@@ -18,7 +19,6 @@ if #asked > 0 then
         if ARGV[i] ~= '' then
             j = j + 1
             is_new = known[j] == 0
-            if is_new then unseen[#unseen + 1] = ARGV[i] end
         end
         if i < 5 + TRAITS then
             traits[#traits + 1] = is_new and '1' or '0'
@@ -33,9 +33,11 @@ local records = { read(KEYS[1]), read(KEYS[2]) }
 if not counting then
     return { struct.pack(FORMAT, unpack(records[1], 1, FIELDS)), struct.pack(FORMAT, unpack(records[2], 1, FIELDS)), fresh, traits }
 end
-if #unseen > 0 then
-    redis.call('SADD', KEYS[3], unpack(unseen))
-    redis.call('EXPIRE', KEYS[3], KEEP)
+local networks = 0
+if traits:sub(1, 1) == '1' then
+    redis.call('SADD', KEYS[4], ARGV[5])
+    redis.call('EXPIRE', KEYS[4], 7200)
+    networks = redis.call('SCARD', KEYS[4])
 end
 
 -- A window that is over sets the habit, if it went by calmly; at most doubling it, so that one burst is no habit.
@@ -68,9 +70,7 @@ for n = 1, 2 do
         v[at + 2] = v[at + 2] + recipients
         v[at + 3] = v[at + 3] + fresh
     end
-    -- New networks of late, fading over two hours.
-    v[F.networks] = v[F.networks] * math.exp(-math.max(0, now - v[F.last]) / 7200)
-    if n == keeper and traits:sub(1, 1) == '1' then v[F.networks] = v[F.networks] + 1 end
+    if n == keeper then v[F.networks] = networks end
     v[F.last] = math.max(now, v[F.last])
 end
 return { write(KEYS[1], records[1]), write(KEYS[2], records[2]), fresh, traits }

@@ -9,7 +9,7 @@ from outbound_guard.signals.view import Finding, View
 
 NAME = "clients"
 VOLUME = False
-LOW, HIGH = -1.0, 6.0
+LOW, HIGH = -0.5, 6.0
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -38,4 +38,4 @@ def look(view: View, settings: Settings) -> Finding | None:
     if is_new and networks > settings.many:
         weight += settings.each * (networks - settings.many)
         reason += f", one of {networks:.0f} new ones within two hours"
-    return min(weight, 3.0), reason
+    return weight, reason

@@ -10,7 +10,7 @@ from outbound_guard.signals.view import Finding, View
 
 NAME = "from_address"
 VOLUME = False
-LOW, HIGH = -1.0, 5.0
+LOW, HIGH = -0.5, 4.0
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -2,8 +2,9 @@
 
 A stolen account is used by somebody else: from another network, with another program, to other people. For each
 trait (the client's network, the From address, ...) the sender's own calm past tells how often a new value is normal:
-p = P(new | owner). A stranger brings a new value with probability q. The weight of seeing a new value is log(q/p),
-of a usual one log((1-q)/(1-p)). A sender that always has new recipients (a shop) is thus not suspected for one more;
+p = P(new | owner). A stranger brings a new value with probability q; the owner goes on writing beside the stranger, so
+of a stolen account's mail half is still the owner's. The weight of seeing a new value is then log((q+p)/2p), of a usual
+one log(((1-q)+(1-p))/2(1-p)), never below log(1/2): usual mail does not prove that nobody else is there. A sender that always has new recipients (a shop) is thus not suspected for one more;
 a mailbox that has written to the same ten people for a year is.
 """
 
@@ -29,6 +30,11 @@ def reliance(seen: float) -> float:
 
 def weight(is_new: bool, seen: float, new: float, *, stranger: float, prior: float) -> float:
     """Weight of evidence (nats) of one observation; `stranger` is q, `prior` the expected p of an unknown owner."""
-    p = own_rate(seen, new, prior)
-    ratio = stranger / p if is_new else (1 - stranger) / (1 - p)
-    return log(ratio) * reliance(seen)
+    return ratio(is_new, own_rate(seen, new, prior), stranger) * reliance(seen)
+
+
+def ratio(is_new: bool, p: float, stranger: float) -> float:
+    """The log-likelihood ratio (nats) of one new or usual value; p = P(new | owner), `stranger` is q."""
+    if is_new:
+        return log((stranger + p) / (2 * p))
+    return log((2 - stranger - p) / (2 * (1 - p)))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from math import log
-
 import msgspec
 
-from outbound_guard.signals.novelty import own_rate
+from outbound_guard.signals.novelty import own_rate, ratio
 from outbound_guard.signals.view import Finding, View
 
 NAME = "recipients"
 VOLUME = False
-LOW, HIGH = -2.0, 4.0
+LOW, HIGH = -1.0, 4.0
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -36,7 +34,7 @@ def look(view: View, settings: Settings) -> Finding | None:
     p = own_rate(keeper.recipients, keeper.new, settings.prior)
     reliance = keeper.messages / (keeper.messages + 5.0)
     weight = reliance * (
-        min(new, settings.counted) * log(settings.stranger / p)
-        + min(in_all - new, settings.counted) * log((1 - settings.stranger) / (1 - p))
+        min(new, settings.counted) * ratio(True, p, settings.stranger)
+        + min(in_all - new, settings.counted) * ratio(False, p, settings.stranger)
     )
     return weight, f"{new} of {in_all} recipients are new to this sender (usually {p:.0%})"

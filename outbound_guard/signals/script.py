@@ -11,7 +11,7 @@ from outbound_guard.signals.view import Finding, View
 
 NAME = "script"
 VOLUME = False
-LOW, HIGH = -1.0, 5.0
+LOW, HIGH = -0.5, 5.0
 
 # Places for uploads, pictures and style sheets; code made at run time; files with a hidden or double name.
 _ODD_PLACE = re.compile(

@@ -9,7 +9,7 @@ from outbound_guard.signals.view import Finding, View
 
 NAME = "software"
 VOLUME = False
-LOW, HIGH = -1.0, 3.0
+LOW, HIGH = -0.5, 2.5
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

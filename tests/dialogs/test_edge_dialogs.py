@@ -87,8 +87,7 @@ class Play:
             raise AssertionError("no such line")
 
 
-async def run(path: Path, folder: Path) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines()
+async def run(name: str, lines: list[str], folder: Path) -> None:
     async with LiveEdge(folder, settings(lines)) as edge:
         client = await Client.connect(edge)
         play = Play(edge, client)
@@ -100,7 +99,7 @@ async def run(path: Path, folder: Path) -> None:
                     async with asyncio.timeout(30):
                         await play.line(line)
                 except (AssertionError, TimeoutError, ValueError) as error:
-                    raise AssertionError(f"{path.name}:{number}: {line}: {error!r}") from error
+                    raise AssertionError(f"{name}:{number}: {line}: {error!r}") from error
             assert not play.unsent, "the file ends before what it sends is answered"
         finally:
             await client.close()
@@ -110,7 +109,7 @@ async def run(path: Path, folder: Path) -> None:
 @pytest.mark.parametrize("path", DIALOGS, ids=lambda path: path.stem)
 def test_dialogue(path: Path, loop: str, tmp_path: Path) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop) as runner:
-        runner.run(run(path, tmp_path))
+        runner.run(run(path.name, path.read_text(encoding="utf-8").splitlines(), tmp_path))
 
 
 def test_there_are_dialogues() -> None:
@@ -129,7 +128,5 @@ def test_there_are_dialogues() -> None:
     ],
 )
 def test_a_wrong_dialogue_fails(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "wrong.txt"
-    path.write_text(text + "\n")
     with pytest.raises(AssertionError), asyncio.Runner() as runner:
-        runner.run(run(path, tmp_path))
+        runner.run(run("wrong", text.splitlines(), tmp_path))

@@ -61,6 +61,11 @@ async def serve(path: Path) -> None:
     await stop.wait()
     for server in servers:
         server.close()
+    # Connections that were accepted before are still on their way to `answer`.
+    for _ in range(1000):
+        if len(asyncio.all_tasks()) == 1:
+            break
+        await asyncio.sleep(0.01)
     await state.close()
     metrics.close()
     note("stopped")

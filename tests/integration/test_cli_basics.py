@@ -135,8 +135,8 @@ def test_harmless() -> None:
 def test_tables(capfd: pytest.CaptureFixture[str]) -> None:
     print_table(("name", "count"), [("ann", 3), ("你好", 12), ("x" * 60, 1)])
     lines = capfd.readouterr().out.splitlines()
-    assert lines[1] == "ann" + " " * 50 + "3"
-    assert lines[2] == "你好" + " " * 48 + "12"
+    assert lines[1] == "ann" + " " * 51 + "3"
+    assert lines[2] == "你好" + " " * 49 + "12"
     assert lines[3] == "x" * 47 + "…" + " " * 6 + "1"
     print_fields([("a", 1), ("long", "x\ny"), ("none", ""), ("zero", 0)])
     assert capfd.readouterr().out == "a:    1\nlong: x\\x0ay\nzero: 0\n"

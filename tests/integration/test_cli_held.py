@@ -6,9 +6,9 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +17,8 @@ import pytest
 from outbound_guard.__main__ import main
 from outbound_guard.cli.held import CONTRACT
 from outbound_guard.clock import SystemClock
+from outbound_guard.desk import Reconciled, reconcile
+from outbound_guard.ledger.database import Ledger, url_of
 from outbound_guard.ledger.journal import Journal
 from outbound_guard.ledger.records import Record
 from outbound_guard.spool import Spool
@@ -200,8 +202,6 @@ def test_nobody_lets_everything_go_by_a_slip(run: Run, data: Path, act: str) -> 
 
 
 def test_a_locked_ledger_is_said_in_one_line_and_does_not_hinder_a_release(run: Run, data: Path) -> None:
-    import sqlite3
-
     assert run("held", "list")[0] == 0
     thief = sqlite3.connect(data / "ledger.sqlite3", isolation_level=None)
     thief.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -239,18 +239,53 @@ def test_beside_a_running_scribe_the_next_command_sees_what_this_one_did(run: Ru
         service.communicate()
 
 
-def test_a_release_killed_at_any_moment_is_done_or_not_but_never_unrecorded(data: Path) -> None:
-    """SIGKILL at some moment: whatever has left `held` stands in the journal, and nothing is lost."""
-    config = data.parent / "guard.toml"
-    command = [sys.executable, "-m", "outbound_guard", "held", "release", "m1", "m2", "m3", "--keep-suspicion"]
-    for attempt in range(6):
-        process = subprocess.Popen([*command, "--config", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(0.15 + 0.06 * attempt)  # Where it is cut off is left to chance.
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    everything = files(data, "held") | files(data, "quarantine") | files(data, "incoming")
-    assert everything == {"m1", "m2", "m3"}
-    lines = b"".join(path.read_bytes() for path in (data / "journal").iterdir() if path.is_file())
-    for id_ in files(data, "incoming"):
-        assert f'"id":"{id_}"'.encode() in lines
-        assert b'"to":"released"' in lines
+KILLED = """
+import os, signal, sys
+from outbound_guard.__main__ import main
+from outbound_guard.ledger.journal import Journal
+from outbound_guard.spool import Lease
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if sys.argv[1] == "before":
+    Journal.write = die
+elif sys.argv[1] == "between":
+    Lease.move = Lease.remove = die
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(("act", "then"), [("release", {"incoming": {"m1"}}), ("delete", {"incoming": set()})])
+def test_an_act_killed_in_the_middle_is_recorded_and_finished(
+    run: Run, data: Path, act: str, then: dict[str, set[str]]
+) -> None:
+    def killed(moment: str) -> None:
+        words = [act, "m1", "--config", str(data.parent / "guard.toml")]
+        done = subprocess.run([sys.executable, "-c", KILLED, moment, "held", *words], check=False, timeout=60)
+        assert done.returncode == -signal.SIGKILL
+
+    def listed() -> list[str]:
+        return [row["id"] for row in json.loads(run("held", "list", "--json")[1])]
+
+    killed("before")
+    assert files(data, "held") == {"m1", "m2"}
+    assert listed() == ["m1", "m2", "m3"]
+    killed("between")
+    assert files(data, "held") == {"m1", "m2"}
+    assert listed() == ["m2", "m3"]
+
+    async def restarted() -> Reconciled:
+        clock = SystemClock()
+        spool, ledger = Spool(data / "spool", clock, 0, threads=1), Ledger(url_of("embedded", data), writer=True)
+        journal = Journal(data / "journal", "console", clock)
+        done = await reconcile(spool, ledger, journal, clock)
+        journal.close()
+        ledger.close()
+        spool.close()
+        return done
+
+    assert asyncio.run(restarted()) == Reconciled(finished=1)
+    assert files(data, "held") == {"m2"}
+    assert {state: files(data, state) for state in then} == then
+    assert listed() == ["m2", "m3"]

@@ -1,4 +1,4 @@
-"""Writer and scribe killed with SIGKILL again and again: nothing that was promised is missing, nothing is there twice."""
+"""Writer and scribe killed again and again: nothing that was promised is missing, nothing is there twice."""
 
 from __future__ import annotations
 

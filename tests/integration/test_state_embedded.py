@@ -45,14 +45,21 @@ def program(request: pytest.FixtureRequest) -> Path:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
+    for _ in range(3000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it has not happened")
 
 
 def gone(pid: int) -> bool:
     """True if the process has ended, whether or not somebody has collected its status."""
     return leftover.command_line(pid) == ""
+
+
+def aof_files(data_dir: Path, where: str) -> list[Path]:
+    """The files of commands."""
+    return [file for file in data_dir.glob(f"{where}/*.aof") if file.stat().st_size and "base" not in file.name]
 
 
 @contextlib.asynccontextmanager
@@ -117,7 +124,7 @@ async def test_a_torn_last_record_does_not_stop_it(data_dir: Path, program: Path
     async with running(server) as state:
         await state.command("SET", "first", "kept")
         await state.command("SET", "last", "torn")
-    (file,) = [file for file in (data_dir / "state").rglob("*.aof") if file.stat().st_size and "base" not in file.name]
+    (file,) = aof_files(data_dir, "state/**")
     os.truncate(file, file.stat().st_size - 3)
     async with running(EmbeddedServer(data_dir, program=program)) as state:
         assert await state.command("GET", "first") == b"kept"
@@ -129,14 +136,13 @@ async def test_unreadable_files_are_set_aside(data_dir: Path, program: Path) -> 
     async with running(server) as state:
         for number in range(10):
             await state.command("SET", f"k{number}", "value")
-    (file,) = [file for file in (data_dir / "state").rglob("*.aof") if file.stat().st_size and "base" not in file.name]
+    (file,) = aof_files(data_dir, "state/**")
     octets = bytearray(file.read_bytes())
     octets[60:70] = b"\xff" * 10
     file.write_bytes(octets)
     async with running(EmbeddedServer(data_dir, program=program)) as state:
         assert await state.command("DBSIZE") == 0
-    (aside,) = data_dir.glob("state.unreadable-*")
-    assert any(found.read_bytes() == octets for found in aside.rglob("*.aof"))
+    assert octets in [found.read_bytes() for found in aof_files(data_dir, "state.unreadable-*/**")]
 
 
 async def test_nothing_is_kept_when_nothing_is_to_be_kept(data_dir: Path) -> None:
@@ -155,12 +161,16 @@ async def test_a_server_that_hangs_is_stopped_by_force(data_dir: Path) -> None:
     assert gone(pid)
 
 
+def outliving(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
 async def test_a_server_left_behind_is_stopped_and_its_data_taken_over(data_dir: Path) -> None:
     # A run whose server outlived it: started without the tether.
     (data_dir / "run").mkdir()
     (data_dir / "state").mkdir()
     options = ["--unixsocket", str(socket_path(data_dir)), "--dir", str(data_dir / "state"), "--appendonly", "yes"]
-    left = subprocess.Popen([str(find_server()), "--port", "0", "--save", "", *options], stdout=subprocess.DEVNULL)
+    left = outliving([str(find_server()), "--port", "0", "--save", "", *options])
     try:
         leftover.write(data_dir / "run" / "state.pid", left.pid)
         old = await State.connect(f"unix://{socket_path(data_dir)}", timeout=5, count=lambda *_, **__: None)
@@ -265,9 +275,10 @@ def wait_for(condition: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(
-    "way", [pytest.param("linux", marks=pytest.mark.skipif(sys.platform != "linux", reason="prctl"))] + ["other"]
-)
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="prctl")
+
+
+@pytest.mark.parametrize("way", [pytest.param("linux", marks=ON_LINUX), "other"])
 @pytest.mark.parametrize("code", [TIE, GUARD], ids=["tie", "guard"])
 def test_the_child_ends_with_its_parent(data_dir: Path, code: str, way: str) -> None:
     mark = data_dir / "mark"

@@ -121,7 +121,7 @@ class TestInternationalized:
         mail = Mail(
             Envelope("jürgen@x.test", ("b@y.test",), smtputf8=True, eight_bit=True), ["Subject: ü\r\n".encode()]
         )
-        assert mail.commands(ALL)[0][0] == "MAIL FROM:<jürgen@x.test> SIZE=12 BODY=8BITMIME SMTPUTF8\r\n".encode()
+        assert mail.commands(ALL)[0][0] == "MAIL FROM:<jürgen@x.test> SIZE=13 BODY=8BITMIME SMTPUTF8\r\n".encode()
 
     def test_without_it_a_foreign_sender_or_header_cannot_be_sent(self) -> None:
         for envelope, content in (

@@ -17,7 +17,7 @@ from outbound_guard.delivery.queue import Queue
 from outbound_guard.delivery.result import Result
 from outbound_guard.mail import Envelope, Verdict, new_id
 from outbound_guard.reply import Reply
-from outbound_guard.spool import Busy, Entry, NotInSpool, Spool, SpoolInUse, State
+from outbound_guard.spool import Busy, Entry, NotInSpool, Spool, SpoolFull, SpoolInUse, State
 
 NOW = 1_800_000_000.0
 OK, LATER, NEVER = Reply(250, "2.0.0", "ok"), Reply(451, "4.3.0", "later"), Reply(550, "5.1.1", "never")
@@ -274,6 +274,31 @@ async def test_while_the_disk_fails_nobody_gets_a_message_twice(house: House, mo
     house.replies = {}
     await house.turns(40)
     assert [recipients for _, recipients, _ in house.delivered].count(("a@example.com",)) == 1
+    assert await house.counts() == {}
+
+
+@pytest.mark.parametrize(("others", "call"), [(("d@example.org",), "put"), ((), "put"), ((), "remove")])
+async def test_a_crash_after_a_failed_bounce_or_removal_doubles_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...], call: str
+) -> None:
+    house.replies = {"c@example.org": NEVER, "d@example.org": LATER}
+    await house.put("b@example.net", "c@example.org", *others)
+
+    def fail(*_: object, **__: object) -> None:
+        raise SpoolFull(errno.ENOSPC, "No space left on device")
+
+    await house.queue.turn()
+    await house.queue.deliveries.cancel()
+    house.queue = house.new_queue()
+    with monkeypatch.context() as broken:
+        broken.setattr(house.spool.files, call, fail)
+        await house.queue.turn()
+        await house.queue.settled()
+    house.queue = house.new_queue()
+    house.replies = {}
+    await house.turns(60)
+    seen = [r for _, recipients, _ in house.delivered for r in recipients]
+    assert [seen.count(r) for r in ("b@example.net", "c@example.org", "a@example.com")] == [1, 1, 1]
     assert await house.counts() == {}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -154,6 +155,25 @@ async def test_what_is_no_id_is_not_in_the_spool(spool: Spool, id_: str) -> None
             await call
     with pytest.raises(NotInSpool):
         await spool.put(entry(id_ or "."), [b"x"], "held")
+
+
+async def test_a_message_moved_between_opening_and_locking_is_not_taken(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = entry()
+    await spool.put(message, [b"x"], "held")
+    flock = fcntl.flock
+
+    def somebody_is_faster(file: int, how: int) -> None:
+        os.rename(spool.files.path(message.id, "held"), spool.files.path(message.id, "incoming"))
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", somebody_is_faster)
+    with pytest.raises(NotInSpool):
+        await spool.lease(message.id, "held")
+    monkeypatch.undo()
+    # The lock was given back.
+    await spool.remove(message.id, frm="incoming")
 
 
 async def test_progress_is_kept_and_goes_with_the_message(spool: Spool) -> None:

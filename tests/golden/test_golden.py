@@ -1,0 +1,78 @@
+"""Golden cases: a message, its sender, what is remembered, and the signals expected. A new case is a new file.
+
+A case is a TOML file: `message`, `[envelope]`, `[sender]`, `[memory]` (fields of the keeper's record; `new_recipients`,
+`new_traits`, `[memory.campaign]`), and `[expect]`: for each signal its least and greatest weight, or "silent".
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from outbound_guard.config import Policy
+from outbound_guard.content import parse
+from outbound_guard.mail import Envelope, Sender, Submission
+from outbound_guard.reputation import SLOTS, TRAITS, Campaign, Memory
+from outbound_guard.reputation.memory import EMPTY
+from outbound_guard.signals import CHECKS, Panel, View
+
+CASES = sorted(Path(__file__).parent.glob("*.toml"))
+NOW = 1_800_000_000.0
+
+
+def view_of(case: dict[str, Any]) -> View:
+    content = case["message"].replace("\n", "\r\n").encode()
+    envelope = Envelope(
+        **{"mail_from": "anna@example.com", "recipients": ("bob@example.net",), **case.get("envelope", {})}
+    )
+    sender = msgspec.convert(
+        {"account": "example.com", "name": "anna@example.com", "kind": "mailbox", "source": "sasl"}
+        | case.get("sender", {}),
+        Sender,
+    )
+    remembered = dict(case.get("memory", {}))
+    campaign = remembered.pop("campaign", None)
+    new_traits = remembered.pop("new_traits", [])
+    new_recipients = remembered.pop("new_recipients", 0)
+    record = EMPTY._replace(**{"hour": int(NOW // 3600), **remembered})
+    memory = Memory(
+        sender=record,
+        account=record,
+        keeper=record,
+        new_recipients=new_recipients,
+        new_traits=tuple(trait in new_traits for trait in TRAITS),
+        campaign=Campaign(**campaign) if campaign else None,
+    )
+    submission = Submission("i", NOW, envelope, content, "192.0.2.1")
+    return View(submission, sender, parse(content), memory, NOW)
+
+
+@pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
+def test_case(file: Path) -> None:
+    case = tomllib.loads(file.read_text(encoding="utf-8"))
+    signals, _ = Panel(Policy()).look(view_of(case), [0.0] * SLOTS)
+    found = {signal.name: signal for signal in signals}
+    for name, expected in case["expect"].items():
+        weight = found[name].weight if name in found else 0.0
+        if expected == "silent":
+            assert abs(weight) < 0.01, found[name]
+            continue
+        least, greatest = expected
+        assert least <= weight <= greatest, (name, weight, found.get(name))
+        for word in case.get("words", {}).get(name, []):
+            assert word in found[name].reason
+
+
+def test_every_signal_has_a_case_in_which_it_speaks_and_one_in_which_it_is_silent_or_exonerates() -> None:
+    spoken, calm = set(), set()
+    for file in CASES:
+        for name, expected in tomllib.loads(file.read_text(encoding="utf-8"))["expect"].items():
+            (calm if expected == "silent" or expected[1] <= 0.1 else spoken).add(name)
+    names = {check.NAME for check in CHECKS}
+    # What the world answered is carried, not found fresh: tests/integration/test_reputation.py has it.
+    assert spoken >= names - {"refusals"}
+    assert calm >= names - {"refusals"}

@@ -1,0 +1,125 @@
+"""Decisions: pure, so every row of the table can be tried."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outbound_guard.config import Allow, Limit, Policy
+from outbound_guard.mail import Envelope, Sender, Signal, Submission
+from outbound_guard.reputation.memory import EMPTY, Memory
+from outbound_guard.verdict import ACTIONS, Circumstances, allowed, decide, over_limit
+
+POLICY = Policy()
+NOTHING_KNOWN = Memory(EMPTY, EMPTY, EMPTY)
+ANNA = Sender("example.com", "anna@example.com", "mailbox", "sasl")
+FORWARDER = msgspec.structs.replace(ANNA, kind="forwarder")
+
+
+def signal(weight: float, *, volume: bool = False, shadow: bool = False) -> Signal:
+    return Signal("rate" if volume else "recipients", weight, "because", volume, shadow)
+
+
+@pytest.mark.parametrize(
+    ("weights", "action", "suspends"),
+    [
+        ([], "relay", False),
+        ([2.9], "relay", False),
+        ([5.9], "relay", False),
+        ([6.0], "hold", False),
+        ([8.9], "hold", False),
+        ([9.0], "quarantine", False),
+        ([12.0], "quarantine", True),
+        ([9.0, -4.0], "relay", False),
+    ],
+)
+def test_the_sum_of_the_evidence_decides(weights: list[float], action: str, suspends: bool) -> None:
+    verdict = decide(ANNA, tuple(signal(w) for w in weights), NOTHING_KNOWN, POLICY, Circumstances())
+    assert (verdict.action, verdict.suspend) == (action, ANNA.name if suspends else None)
+    assert verdict.score == pytest.approx(sum(weights))
+
+
+def test_volume_alone_holds_but_never_convicts_and_drains_in_the_end() -> None:
+    signals = (signal(50.0, volume=True),)
+    verdict = decide(ANNA, signals, NOTHING_KNOWN, POLICY, Circumstances())
+    assert (verdict.action, verdict.suspend, verdict.wait) == ("hold", None, POLICY.hold.wait)
+    late = Circumstances(held_for=POLICY.hold.longest)
+    assert decide(ANNA, signals, NOTHING_KNOWN, POLICY, late).action == "relay"
+
+
+def test_a_hold_about_more_than_volume_waits_for_a_person_in_the_end() -> None:
+    late = Circumstances(held_for=POLICY.hold.longest)
+    verdict = decide(ANNA, (signal(7.0),), NOTHING_KNOWN, POLICY, late)
+    assert (verdict.action, verdict.wait) == ("hold", 0.0)
+
+
+def test_a_signal_on_trial_changes_nothing() -> None:
+    verdict = decide(ANNA, (signal(50.0, shadow=True), signal(1.0)), NOTHING_KNOWN, POLICY, Circumstances())
+    assert (verdict.action, verdict.score) == ("relay", 1.0)
+
+
+def test_a_forwarder_is_never_suspended_for_what_others_wrote() -> None:
+    verdict = decide(FORWARDER, (signal(30.0),), NOTHING_KNOWN, POLICY, Circumstances())
+    assert (verdict.action, verdict.suspend) == ("quarantine", None)
+
+
+def test_mistakes_of_ours_make_us_careful() -> None:
+    trusted = msgspec.structs.replace(NOTHING_KNOWN, sender=EMPTY._replace(trust=1.0))
+    assert decide(ANNA, (signal(7.0),), NOTHING_KNOWN, POLICY, Circumstances()).action == "hold"
+    assert decide(ANNA, (signal(7.0),), trusted, POLICY, Circumstances()).action == "relay"
+
+
+def test_a_suspension_comes_before_an_allow_rule_and_that_before_evidence() -> None:
+    both = Circumstances(suspended="stolen password", allowed="agreed")
+    assert decide(ANNA, (), NOTHING_KNOWN, POLICY, both).code == "suspended"
+    assert decide(ANNA, (signal(50.0),), NOTHING_KNOWN, POLICY, Circumstances(allowed="agreed")).action == "relay"
+
+
+def test_a_limit_defers_and_is_not_applied_again_to_held_mail() -> None:
+    over = Circumstances(over_limit="rate limit")
+    verdict = decide(ANNA, (), NOTHING_KNOWN, POLICY, over)
+    assert (verdict.action, verdict.code, verdict.wait) == ("defer", "limit", POLICY.defer.retry_after)
+    assert decide(ANNA, (), NOTHING_KNOWN, POLICY, Circumstances(over_limit="x", held_for=60.0)).action == "relay"
+
+
+def test_limits_name_what_is_exceeded() -> None:
+    record = EMPTY._replace(hour=10, hour_messages=6, hour_recipients=60)
+    memory = Memory(record, EMPTY, record)
+    assert over_limit(memory, Limit(recipients_per_hour=60), Limit(), 36_000.0) == ""
+    text = over_limit(memory, Limit(recipients_per_hour=59), Limit(), 36_000.0)
+    assert text == "rate limit of this sender: 60 of 59 recipients in a hour"
+
+
+def submission(received: float = 1_800_000_000.0) -> Submission:
+    return Submission("i", received, Envelope("anna@example.com", ("b@example.net",)), b"", "192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("rule", "fits"),
+    [
+        (Allow(reason="r", until="2030-01-01", sender="anna@*"), True),
+        (Allow(reason="r", until="2027-01-14", sender="anna@*"), False),
+        (Allow(reason="r", until="2027-01-15", sender="anna@*"), True),
+        (Allow(reason="r", until="2030-01-01", sender="anna@*", account="other"), False),
+        (Allow(reason="r", until="2030-01-01", mail_from="*@example.com", account="example.com"), True),
+    ],
+)
+def test_allow_rules_need_all_their_conditions_and_end(rule: Allow, fits: bool) -> None:
+    assert bool(allowed((rule,), ANNA, submission())) is fits
+
+
+@given(
+    weights=st.lists(st.floats(-5, 15), max_size=6),
+    more=st.floats(0, 10),
+    held_for=st.one_of(st.none(), st.floats(0, 1e6)),
+)
+def test_more_evidence_of_abuse_never_softens_a_verdict(
+    weights: list[float], more: float, held_for: float | None
+) -> None:
+    now = Circumstances(held_for=held_for)
+    before = decide(ANNA, tuple(signal(w) for w in weights), NOTHING_KNOWN, POLICY, now)
+    after = decide(ANNA, (*(signal(w) for w in weights), signal(more)), NOTHING_KNOWN, POLICY, now)
+    assert ACTIONS.index(after.action) >= ACTIONS.index(before.action)
+    assert bool(after.suspend) >= bool(before.suspend)
