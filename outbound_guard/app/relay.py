@@ -19,8 +19,10 @@ from outbound_guard.recording import Recorder
 from outbound_guard.reply import Reply, suspended_login
 from outbound_guard.verdict import Judgement
 
-_DRAIN = 15.0
-"""Seconds that messages in flight get when the process is told to stop."""
+_HANDED_OVER = 0.05
+"""Seconds."""
+_DRAIN = 10.0
+"""Seconds that messages in flight get when the process is told to stop; the supervisor kills it after 12."""
 
 
 async def run(config: Config, child: Child) -> None:
@@ -61,6 +63,7 @@ async def run(config: Config, child: Child) -> None:
         loop = asyncio.get_running_loop()
         sessions = Sessions(config.limits)
         passwords = Passwords(config.resolve(config.auth.passwords), clock) if config.auth.passwords else None
+        servers = []
         for index, listener in enumerate(config.listener):
             edge = Edge(
                 config,
@@ -76,7 +79,7 @@ async def run(config: Config, child: Child) -> None:
             )
             listening = socket.socket(fileno=child.fds[str(index)])
             server = await loop.create_server(edge.protocol, sock=listening, **edge.server_arguments())
-            stack.callback(server.close)
+            servers.append(server)
 
         async def measure() -> None:
             metrics.gauge("sessions", len(sessions))
@@ -90,4 +93,8 @@ async def run(config: Config, child: Child) -> None:
         gc.set_threshold(50_000, 20, 50)
         child.ready()
         await until_told()
+        for server in servers:
+            server.close()
+        # A connection that was accepted already becomes a session in the next turns of the loop.
+        await asyncio.sleep(_HANDED_OVER)
         await sessions.drain(_DRAIN)

@@ -73,8 +73,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def ready(self) -> bool:
-        """True if a transaction may be begun."""
-        return self._phase in (_READY, _SETTLING) and not self._transport.is_closing()
+        """True if a transaction may be begun and has a chance."""
+        return (self._phase == _READY or self._phase == _SETTLING) and not self._transport.is_closing()
 
     @property
     def closed(self) -> bool:
@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
 
         Raises Broken. If the caller is cancelled the connection is closed.
         """
-        if not self.ready or self._future is not None:
+        if self._phase not in (_READY, _SETTLING) or self._future is not None:
             raise Broken("broken", sent=False, answered=False)
         self.transactions += 1
         self._commands, self._body, self._answers = commands, body, []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import secrets
 
 import msgspec
 
 from outbound_guard.clock import Clock
+from outbound_guard.config import ConfigError, Pool, host_port
 from outbound_guard.delivery.connection import Connection
 
 IDLE_SECONDS = 30.0
@@ -114,7 +116,8 @@ class Host:
         wait = min(most, least * 2.0 ** min(self.failures - 1, 10)) * (1 + secrets.randbelow(250) / 1000)
         self._failed_at = self._clock.now()
         self._retry_at = self._failed_at + min(most, wait)
-        _log.warning("smarthost %s: %s: %s; no new connection for %.1f s", self.name, reason, text, min(most, wait))
+        line = " ".join(text.split())[:300]  # A next hop's reply may have many lines; a log entry has one.
+        _log.warning("smarthost %s: %s: %s; no new connection for %.1f s", self.name, reason, line, min(most, wait))
 
     def sweep(self, loop_now: float) -> None:
         """Give overdue connections up and close those that were idle for long. `loop_now` is the loop's time."""
@@ -135,3 +138,22 @@ class Host:
     def _backing_off(self) -> bool:
         # A clock that was set back must not make the wait longer.
         return self._failed_at <= self._clock.now() < self._retry_at
+
+
+def host_of(name: str, pool: Pool, clock: Clock) -> Host:
+    """The host `HOST:PORT` of a pool. Raises ConfigError (its name, or source addresses that cannot reach it)."""
+    try:
+        host, port = host_port(name)
+        sources = tuple(str(ipaddress.ip_address(source)) for source in pool.source_addresses)
+    except ValueError as error:
+        raise ConfigError(f"delivery.pool {pool.name!r}: {error}") from error
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        pass  # A name may have addresses of both kinds; the system's resolver says which fits.
+    else:
+        fitting = tuple(source for source in sources if ipaddress.ip_address(source).version == version)
+        if sources and not fitting:
+            raise ConfigError(f"delivery.pool {pool.name!r}: none of source_addresses can be used with {name}")
+        sources = fitting
+    return Host(name, host, port, sources, pool.connections, clock)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from outbound_guard.reply import Reply, parse
 
@@ -40,8 +40,17 @@ class ReplyReader:
         """True if no part of a reply has come yet."""
         return not self._rest and not self._code
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, list[bytes]]]:
-        """Yield (code, lines of text) of each reply that is complete now. Raises MalformedError."""
+    def feed(self, data: bytes) -> Iterable[tuple[int, list[bytes]]]:
+        """(code, lines of text) of each reply that is complete now; going over them may raise MalformedError."""
+        if data[3:4] == b" " and data.count(b"\n") == 1 and data[-2:] == b"\r\n" and self.untouched:
+            # One reply of one line: by far the most frequent.
+            code = _CODES.get(data[:3])
+            if code is not None and len(data) < KEPT_OCTETS:
+                self.empty = True
+                return ((code, [data[4:-2]]),)
+        return self._read(data)
+
+    def _read(self, data: bytes) -> Iterator[tuple[int, list[bytes]]]:
         if self._rest:
             data = self._rest + data
         start = 0

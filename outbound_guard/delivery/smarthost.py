@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from outbound_guard.clock import Clock
-from outbound_guard.config import ConfigError, Pool, host_port
+from outbound_guard.config import ConfigError, Pool
 from outbound_guard.delivery.connecting import UnreachableError, connect, terms_of
 from outbound_guard.delivery.connection import Broken, Connection
-from outbound_guard.delivery.pool import MESSAGES, Health, Host
+from outbound_guard.delivery.pool import MESSAGES, Health, Host, host_of
 from outbound_guard.delivery.result import Result
 from outbound_guard.delivery.wire import Mail
 from outbound_guard.mail import Envelope
@@ -52,7 +51,7 @@ class Smarthosts:
         if not pool.smarthosts:
             raise ConfigError(f"delivery.pool {pool.name!r}: no smarthost is named")
         self._terms = terms_of(pool, hostname)
-        self._hosts = [_host(name, pool, clock) for name in pool.smarthosts]
+        self._hosts = [host_of(name, pool, clock) for name in pool.smarthosts]
         self._count = count
         self._wait_seconds = wait_seconds
         self._next = 0
@@ -83,10 +82,11 @@ class Smarthosts:
         fresh: Host | None = None
         verdict = (NO_NEXT_HOP, "", False)
         while True:
-            found = await self._connection(excluded, fresh)
+            found = self._at_hand(excluded, fresh) or await self._connection(excluded, fresh)
             if isinstance(found, Reply):
                 return _alike(mail, *(verdict if found is NO_NEXT_HOP else (found, "", False)))
             host, connection = found
+            fresh = None
             commands, replies = mail.commands(connection.extensions)
             if not commands:
                 host.works()
@@ -139,6 +139,15 @@ class Smarthosts:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
+
+    def _at_hand(self, excluded: _Excluded, fresh: Host | None) -> tuple[Host, Connection] | None:
+        """The short way: an idle connection to the host whose turn it is."""
+        turn = (self._next + 1) % len(self._hosts)
+        host = self._hosts[turn]
+        if fresh is not None or host in excluded.failed or (connection := host.take()) is None:
+            return None
+        self._next = turn
+        return host, connection
 
     async def _connection(self, excluded: _Excluded, fresh: Host | None) -> tuple[Host, Connection] | Reply:
         """A connection (a new one to `fresh`, if possible), or the reply that says why there is none."""
@@ -218,7 +227,7 @@ class Smarthosts:
 
     def _release(self, host: Host, connection: Connection) -> None:
         """Hand the connection to whoever waits longest, else keep it."""
-        if not connection.ready:
+        if connection.closed:
             return
         if self._closed or connection.transactions >= MESSAGES:
             connection.quit()
@@ -283,21 +292,3 @@ def _alike(mail: Mail, reply: Reply, peer: str, reached: bool) -> Result:
 def _not_closing(reply: Reply) -> Reply:
     """The 421 of a next hop as 451: it closes its session with us, we do not close ours with the client."""
     return Reply(451, reply.enhanced, reply.text)
-
-
-def _host(name: str, pool: Pool, clock: Clock) -> Host:
-    try:
-        host, port = host_port(name)
-        sources = tuple(str(ipaddress.ip_address(source)) for source in pool.source_addresses)
-    except ValueError as error:
-        raise ConfigError(f"delivery.pool {pool.name!r}: {error}") from error
-    try:
-        version = ipaddress.ip_address(host).version
-    except ValueError:
-        pass  # A name may have addresses of both kinds; the system's resolver says which fits.
-    else:
-        fitting = tuple(source for source in sources if ipaddress.ip_address(source).version == version)
-        if sources and not fitting:
-            raise ConfigError(f"delivery.pool {pool.name!r}: none of source_addresses can be used with {name}")
-        sources = fitting
-    return Host(name, host, port, sources, pool.connections, clock)

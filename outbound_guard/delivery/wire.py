@@ -48,8 +48,10 @@ class Mail:
         """One place for each recipient of the envelope; those that cannot be sent on have their reply already."""
         if self._mail_from is None:
             self.replies = [BAD_SENDER] * len(self._recipients)
-        else:
+        elif None in self._recipients:
             self.replies = [BAD_RECIPIENT if path is None else None for path in self._recipients]
+        else:
+            self.replies = [None] * len(self._recipients)
 
     @property
     def hopeless(self) -> bool:

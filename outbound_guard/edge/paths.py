@@ -1,4 +1,4 @@
-"""Paths and parameters of MAIL and RCPT (RFC 5321 4.1.2, RFC 6531 3.3), by one regular expression each."""
+"""The paths of MAIL and RCPT (RFC 5321 4.1.2, RFC 6531 3.3), by one regular expression each."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ _MAILBOX = rf"((?:{_DOT_STRING}|{_QUOTED})@(?:{_DOMAIN}|{_LITERAL}))"
 # A space after the colon is wrong but common.
 _FROM = re.compile(rf"[ \t]*<(?:{_ROUTE}{_MAILBOX})?>(?:[ \t]+(\S.*)?)?")
 _TO = re.compile(rf"[ \t]*<(?:{_ROUTE}{_MAILBOX}|((?i:postmaster)))>(?:[ \t]+(\S.*)?)?")
-_KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
-_VALUE = re.compile(r"[^\s\x00-\x20=\x7f-\x9f]+")
 
 _LONGEST_ADDRESS = 320
 """64 + "@" + 255 (RFC 5321 4.5.3.1). Within it, longer local parts are let through: SRS and VERP make them."""
@@ -42,18 +40,6 @@ def forward_path(text: str) -> tuple[str, str] | None:
         return None
     address = found[1] or found[2]
     return (address, found[3] or "") if found[2] or _sound(address) else None
-
-
-def parameters(text: str) -> dict[str, str | None] | None:
-    """`SIZE=10 SMTPUTF8` as {"SIZE": "10", "SMTPUTF8": None}, or None if it is wrong or names one twice."""
-    found: dict[str, str | None] = {}
-    for word in text.split():
-        name, equals, value = word.partition("=")
-        name = name.upper()
-        if not _KEYWORD.fullmatch(name) or name in found or (equals and not _VALUE.fullmatch(value)):
-            return None
-        found[name] = value if equals else None
-    return found
 
 
 def unfit_host_name(name: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from aiosmtpd.smtp import Session as Peer
 
 from outbound_guard.edge import answers, paths
 from outbound_guard.edge.data import DataReader, hops
+from outbound_guard.edge.parameters import NOTHING, Refused, take
 from outbound_guard.edge.passwords import Overloaded, Passwords
 from outbound_guard.edge.terms import Terms
 from outbound_guard.edge.wire import BadLine, Closed, Wire
@@ -20,7 +20,6 @@ from outbound_guard.mail import Envelope, Submission, new_id
 
 log = logging.getLogger(__name__)
 
-_SIZE = re.compile(r"\d{1,20}")
 _NOT_SMTP = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "PRI", "TRACE"})
 """A browser can be made to talk to us from a trusted address; it must not get as far as its request's body."""
 
@@ -34,8 +33,7 @@ class Session(Wire):
     mail_from: str | None = None
     tls: str | None = None
     _extended = False
-    _smtputf8 = False
-    _eight_bit = False
+    _declared = NOTHING
     _errors = 0
     _logins_failed = 0
 
@@ -238,10 +236,15 @@ class Session(Wire):
             self.wrong(answers.BAD_SENDER, "address")
             return
         sender, words = path
-        self._smtputf8 = self._eight_bit = False
-        if words and not self._take_parameters(words):
+        if words and not self._extended:
+            self.wrong(answers.UNKNOWN_PARAMETER, "parameter")
             return
-        if not sender.isascii() and not self._smtputf8:
+        declared = take(words, self.terms.limits.message_size, self.terms.passwords is not None) if words else NOTHING
+        if isinstance(declared, Refused):
+            (self.refuse if declared.answer is answers.TOO_LARGE else self.wrong)(declared.answer, declared.reason)
+            return
+        self._declared = declared
+        if not sender.isascii() and not declared.smtputf8:
             self.refuse(answers.NEEDS_SMTPUTF8, "address")
             return
         # A login of its own answers for what it sends. Otherwise the envelope's sender is all that is known by now.
@@ -252,34 +255,6 @@ class Session(Wire):
             return
         self.mail_from = sender
         self.say(answers.SENDER_OK)
-
-    def _take_parameters(self, words: str) -> bool:
-        """The parameters of MAIL; False if one has been refused."""
-        parameters = paths.parameters(words)
-        if parameters is None:
-            self.wrong(answers.BAD_PARAMETER, "syntax")
-            return False
-        if not self._extended:
-            self.wrong(answers.UNKNOWN_PARAMETER, "parameter")
-            return False
-        for name, value in parameters.items():
-            if name == "SIZE" and value is not None and _SIZE.fullmatch(value):
-                if int(value) > self.terms.limits.message_size:
-                    # RFC 1870 6.1: said before the message is sent.
-                    self.refuse(answers.TOO_LARGE, "size")
-                    return False
-            elif name == "BODY" and value is not None and value.upper() in ("7BIT", "8BITMIME"):
-                self._eight_bit = value.upper() == "8BITMIME"
-            elif name == "SMTPUTF8" and value is None:
-                self._smtputf8 = True
-            elif name in ("SIZE", "BODY", "SMTPUTF8"):
-                self.wrong(answers.BAD_PARAMETER, "syntax")
-                return False
-            elif name != "AUTH" or self.terms.passwords is None:
-                # RFC 4954 5: AUTH= is accepted where AUTH is offered; nobody is trusted for what it says.
-                self.wrong(answers.UNKNOWN_PARAMETER, "parameter")
-                return False
-        return True
 
     async def smtp_RCPT(self, arg: str) -> None:
         """RFC 5321 4.1.1.3."""
@@ -296,7 +271,7 @@ class Session(Wire):
         recipient, words = path
         if words:
             self.wrong(answers.UNKNOWN_PARAMETER, "parameter")
-        elif not recipient.isascii() and not self._smtputf8:
+        elif not recipient.isascii() and not self._declared.smtputf8:
             self.refuse(answers.NEEDS_SMTPUTF8, "address")
         elif len(self.recipients) >= self.terms.limits.recipients:
             self.refuse(answers.TOO_MANY_RECIPIENTS, "recipients")
@@ -334,7 +309,7 @@ class Session(Wire):
         submission = Submission(
             id=new_id(now),
             received=now,
-            envelope=Envelope(mail_from, tuple(self.recipients), self._smtputf8, self._eight_bit),
+            envelope=Envelope(mail_from, tuple(self.recipients), self._declared.smtputf8, self._declared.eight_bit),
             content=content,
             client_ip=self.client_ip,
             client_port=self.client_port,
@@ -368,7 +343,7 @@ class Session(Wire):
         """The word for the Received field (RFC 3848; RFC 6531 4.3)."""
         if not self._extended:
             return "SMTP"
-        name = "UTF8SMTP" if self._smtputf8 else "ESMTP"
+        name = "UTF8SMTP" if self._declared.smtputf8 else "ESMTP"
         return name + ("S" if self.tls else "") + ("A" if self.login is not None else "")
 
     # -- The rest ----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ It holds only what may be lost or rebuilt. `client` is the way in; `wire` is the
 `embedded` runs a private server; `tether` ties one process's life to another's.
 """
 
-from outbound_guard.state.client import Script, State, StateDown, StateError
+from outbound_guard.state.client import State
+from outbound_guard.state.script import Script, StateDown, StateError
 
 __all__ = ["Script", "State", "StateDown", "StateError"]

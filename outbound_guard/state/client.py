@@ -8,13 +8,13 @@ the store until it answers again. So a store that hangs makes mail wait once, an
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
 
+from outbound_guard.state.script import Script, Sent, StateDown, StateError, Value, evalsha
 from outbound_guard.state.wire import FAILURES, Wire, cannot_serve, check_url, is_missing_script, open_wire, pack
 
 _log = logging.getLogger(__name__)
@@ -32,48 +32,6 @@ _BEHIND_BATCH = 500
 _BEHIND_WINDOW = 1000
 """Records on the way at a time: a long backlog must not make calls late."""
 
-Value = bytes | str | int | float
-
-
-class StateError(Exception):
-    """The store refused a command: a mistake of ours."""
-
-
-class StateDown(StateError):  # noqa: N818 - It is a condition rather than a mistake.
-    """The store cannot be reached or cannot serve now. Mail goes on without it."""
-
-
-class Script:
-    """A Lua script and its SHA-1, by which the server knows it."""
-
-    __slots__ = ("sha", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
-
-
-class _Sent:
-    """What a reply is waited for."""
-
-    __slots__ = ("args", "deadline", "future", "keys", "script")
-
-    def __init__(
-        self,
-        future: asyncio.Future[Any] | None,
-        deadline: float,
-        script: Script | None = None,
-        keys: Sequence[Value] = (),
-        args: Sequence[Value] = (),
-    ) -> None:
-        self.future = future
-        """None: nobody waits."""
-        self.deadline = deadline
-        self.script = script
-        """To be loaded if the server does not know it; None: not (again)."""
-        self.keys = keys
-        self.args = args
-
 
 class State:
     """The store, as one event loop sees it. Values go out as bytes, text or numbers and come back as bytes and ints.
@@ -89,14 +47,14 @@ class State:
         self._why = "not connected yet"
         self._scripts: dict[str, Script] = {}
         self._out: list[bytes] = []
-        self._sent: deque[_Sent] = deque()
+        self._sent: deque[Sent] = deque()
         self._unheard = 0
         """Entries of `_sent` that nobody waits for."""
         self._behind: deque[tuple[Script, Sequence[Value], Sequence[Value]]] = deque()
         self._deadline = 0.0
         self._check_timer: asyncio.TimerHandle | None = None
         self._behind_timer: asyncio.TimerHandle | None = None
-        self._suspect: _Sent | None = None
+        self._suspect: Sent | None = None
         self._probing: asyncio.Task[None] | None = None
         self._told: set[str] = set()
 
@@ -133,14 +91,19 @@ class State:
         text = name_or_text
         if text.endswith(".lua") and not any(letter.isspace() for letter in text):
             text = resources.files("outbound_guard").joinpath(text).read_text(encoding="utf-8")
-        return self._scripts.setdefault(text, Script(text))
+        if text not in self._scripts:
+            self._scripts[text] = Script(text)
+            if self._wire is not None:
+                # Known to the server before its first call, so that nothing is carried out in another order.
+                self._put(pack("SCRIPT", "LOAD", text), Sent(self._loop.create_future(), self._turn()))
+        return self._scripts[text]
 
     def start(self, script: Script, keys: Sequence[Value], args: Sequence[Value]) -> asyncio.Future[Any]:
         """Send a call with all others of this loop turn; the future gives its result. Raises StateDown, as it may."""
         if self._wire is None:
             raise self._down()
         future = self._loop.create_future()
-        self._put(_evalsha(script, keys, args), _Sent(future, self._turn(), script, keys, args))
+        self._put(evalsha(script, keys, args), Sent(future, self._turn(), script, keys, args))
         return future
 
     async def call(self, script: Script, keys: Sequence[Value], args: Sequence[Value]) -> Any:
@@ -152,7 +115,7 @@ class State:
         if self._wire is None:
             raise self._down()
         future = self._loop.create_future()
-        self._put(pack(*words), _Sent(future, self._turn()))
+        self._put(pack(*words), Sent(future, self._turn()))
         return await future
 
     def later(self, script: Script, keys: Sequence[Value], args: Sequence[Value]) -> None:
@@ -203,13 +166,13 @@ class State:
             self._deadline = self._loop.time() + self._timeout
         return self._deadline
 
-    def _put(self, packed: list[bytes], sent: _Sent) -> None:
+    def _put(self, packed: list[bytes], sent: Sent) -> None:
         if not self._out:
             self._loop.call_soon(self._send)
         self._out += packed
         self._expect(sent)
 
-    def _expect(self, sent: _Sent) -> None:
+    def _expect(self, sent: Sent) -> None:
         self._sent.append(sent)
         if sent.future is None:
             self._unheard += 1
@@ -226,8 +189,8 @@ class State:
         deadline = self._turn()
         while self._behind and self._unheard < _BEHIND_WINDOW:
             script, keys, args = self._behind.popleft()
-            self._out += _evalsha(script, keys, args)
-            self._expect(_Sent(None, deadline, script, keys, args))
+            self._out += evalsha(script, keys, args)
+            self._expect(Sent(None, deadline, script, keys, args))
         if self._out:
             out, self._out = self._out, []
             self._wire.write(out)
@@ -244,16 +207,17 @@ class State:
         elif sent.future is not None and not sent.future.done():
             sent.future.set_result(reply)
 
-    def _refused(self, sent: _Sent, error: Exception) -> None:
+    def _refused(self, sent: Sent, error: Exception) -> None:
         if is_missing_script(error) and sent.script:
             # The server was restarted or failed over behind our connection: load the script and call again, once.
-            self._put(pack("SCRIPT", "LOAD", sent.script.text), _Sent(None, self._turn()))
-            self._put(_evalsha(sent.script, sent.keys, sent.args), _Sent(sent.future, self._turn()))
+            self._put(pack("SCRIPT", "LOAD", sent.script.text), Sent(None, self._turn()))
+            again = Sent(sent.future, self._turn(), None, sent.keys, sent.args)
+            self._put(evalsha(sent.script, sent.keys, sent.args), again)
             return
         down = cannot_serve(error)
         self._count("state_errors_total", "refused" if down else "script")
         if sent.future is None:
-            self._count("state_dropped_total")
+            self._count("state_dropped_total", by=int(sent.is_record))
             if str(error) not in self._told and len(self._told) < 100:
                 self._told.add(str(error))
                 _log.error("a record was refused by the store: %s", error)
@@ -290,10 +254,10 @@ class State:
     def _fail_all(self, why: str) -> None:
         sent, self._sent = self._sent, deque()
         self._out, self._suspect = [], None
-        if self._unheard:
+        self._unheard = 0
+        if records := sum(one.is_record for one in sent):
             # They may have been carried out or not; twice would be worse than not at all.
-            self._count("state_dropped_total", by=self._unheard)
-            self._unheard = 0
+            self._count("state_dropped_total", by=records)
         for one in sent:
             if one.future is not None and not one.future.done():
                 one.future.set_exception(StateDown(why))
@@ -324,7 +288,3 @@ class State:
         wire.start(self._reply, lambda: self._lost("lost"))
         if self._behind:
             self._send()
-
-
-def _evalsha(script: Script, keys: Sequence[Value], args: Sequence[Value]) -> list[bytes]:
-    return pack(b"EVALSHA", script.sha, len(keys), *keys, *args)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from outbound_guard.edge.paths import forward_path, parameters, reverse_path, unfit_host_name
+from outbound_guard.edge.parameters import parameters
+from outbound_guard.edge.paths import forward_path, reverse_path, unfit_host_name
 
 GOOD = [
     "a@b.example",
