@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 def main() -> int:
     """Measure what the command line asks for; print markdown on standard output, progress on standard error."""
     options = _arguments()
+    # Otherwise what was started would not be stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options.results.mkdir(parents=True, exist_ok=True)
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}\n")
     done = True

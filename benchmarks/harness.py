@@ -98,8 +98,15 @@ def measure_peer(name: str, options: Namespace, cells: list[str]) -> list[dict[s
     command = [sys.executable, "-B", str(HARNESS / "bench.py"), name, "--runs", str(options.runs), "--out", str(out)]
     command += ["--seconds", str(options.seconds), "--quiet", str(options.quiet), "--cells", ",".join(cells)]
     environment = {**os.environ, "PEERS_DIR": str(options.peers_dir)}
-    done = subprocess.run(command, stdout=sys.stderr, env=environment, check=False)
-    if done.returncode:
+    process = subprocess.Popen(command, stdout=sys.stderr, env=environment)
+    try:
+        failed = process.wait()
+    except BaseException:
+        # The harness must stop its peers itself: it is told, and waited for.
+        process.terminate()
+        process.wait()
+        raise
+    if failed:
         print(f"scripts/bench: {name} failed", file=sys.stderr)
         return []
     return [{**result, "target": name} for result in json.loads((out / f"{name}.json").read_text())["results"]]

@@ -35,6 +35,11 @@ class Outcome(msgspec.Struct, frozen=True):
     """Where it is at rest: "", "queued", "held" or "quarantine"."""
     result: Result | None = None
 
+    @property
+    def answers(self) -> tuple[Reply, ...]:
+        """What the world answered, one reply for each recipient; empty if it was not asked or not reached."""
+        return self.result.replies if self.result and self.result.reached else ()
+
 
 class Actions:
     """Carries out verdicts, in the relay processes."""

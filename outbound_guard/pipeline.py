@@ -7,19 +7,21 @@ Every other part of the house is one of these words.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from outbound_guard.accounts import Identifier
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.actions import Actions, Outcome
 from outbound_guard.config import Policy
-from outbound_guard.content import Message, parse
+from outbound_guard.content import parse
+from outbound_guard.delivery.classes import outcomes_of
 from outbound_guard.mail import Sender, Submission
 from outbound_guard.reply import Reply
-from outbound_guard.reputation import Evidence, Observation, Reputation, sums
+from outbound_guard.reputation import Observation, Outcomes, Reputation, sums
 from outbound_guard.signals import Panel, View
 from outbound_guard.signals.traits import traits
-from outbound_guard.verdict import Judgement, circumstances, decide
+from outbound_guard.verdict import DEFER, RELAY, Judgement, circumstances, decide
 
 
 class Pipeline:
@@ -39,60 +41,72 @@ class Pipeline:
     async def submit(
         self, submission: Submission, actions: Actions, done: Callable[[Judgement, Outcome], None]
     ) -> Reply:
-        """Take a submission in: judge it, do what the verdict says, tell `done`, answer."""
+        """Take a submission in: judge it, do what the verdict says, remember, tell `done`, answer."""
         judgement = await self.judge(submission, submission.received)
+        # Suspicion must be known before the next message comes; anything else can wait for the next hop's answer.
+        suspicious = judgement.verdict.score >= self.policy.threshold.watch
+        if suspicious:
+            self.learn(judgement)
         outcome = await actions.carry_out(judgement, self.policy)
+        if not suspicious:
+            self.learn(judgement, outcome.answers)
+        elif outcome.answers:
+            self.answered(judgement.sender, judgement.memory.sender, submission.received, outcome.answers)
         done(judgement, outcome)
         return outcome.reply
 
-    async def judge(self, submission: Submission, now: float) -> Judgement:
-        """Find out who sent it, what is known and what is odd, decide, and remember."""
-        message = parse(submission.content)
-        sender = self.identifier.identify(submission, message.headers)
-        judgement, evidence = await self._weigh(submission, sender, message, now, None)
-        if judgement.memory.available:
-            self._learn(judgement, evidence)
-        return judgement
-
-    async def review(self, submission: Submission, sender: Sender, now: float, held_for: float) -> Judgement:
-        """Judge a message again that was held for `held_for` seconds: it is not counted again, nor remembered."""
-        return (await self._weigh(submission, sender, parse(submission.content), now, held_for))[0]
-
-    async def preview(self, submission: Submission, now: float) -> Judgement:
-        """What would be decided; nothing is counted or remembered."""
-        message = parse(submission.content)
-        sender = self.identifier.identify(submission, message.headers)
-        return (await self._weigh(submission, sender, message, now, None, count=False))[0]
-
-    async def _weigh(
+    async def judge(
         self,
         submission: Submission,
-        sender: Sender,
-        message: Message,
         now: float,
-        held_for: float | None,
         *,
+        sender: Sender | None = None,
+        held_for: float | None = None,
         count: bool = True,
-    ) -> tuple[Judgement, list[Evidence]]:
-        again = held_for is not None
-        recipients = submission.envelope.recipients
-        seen = Observation(now, sender, recipients, traits(sender, message), message.fingerprint)
-        memory = await self.reputation.recall(seen, count=count and not again)
-        view = View(submission, sender, message, memory, now)
-        carried = sums(memory.sender, now, self.reputation.half_life)
-        signals, evidence = self.panel.look(view, carried, again=again)
-        known = circumstances(submission, sender, memory, self.directory, self.policy, now, held_for)
-        verdict = decide(sender, signals, memory, self.policy, known)
-        return Judgement(submission, message, sender, seen, memory, verdict), evidence
+    ) -> Judgement:
+        """Find out who sent it, what is known of the sender and what is odd, and decide. Nothing is remembered yet.
 
-    def _learn(self, judgement: Judgement, evidence: list[Evidence]) -> None:
-        verdict, watch = judgement.verdict, self.policy.threshold.watch
+        `sender` and `held_for` (seconds) of a message that was held; `count` is False for one that only looks.
+        """
+        message = parse(submission.content)
+        sender = sender or self.identifier.identify(submission, message.headers)
+        seen = Observation(now, sender, submission.envelope.recipients, traits(sender, message), message.fingerprint)
+        memory = await self.reputation.recall(seen, count=count and held_for is None)
+        carried = sums(memory.sender, now, self.reputation.half_life)
+        view = View(submission, sender, message, memory, now)
+        signals, evidence = self.panel.look(view, carried, again=held_for is not None)
+        around = circumstances(submission, sender, memory, self.directory, self.policy, now, held_for)
+        verdict = decide(sender, signals, memory, self.policy, around)
+        return Judgement(submission, message, sender, seen, memory, verdict, evidence)
+
+    def learn(self, judgement: Judgement, answers: Sequence[Reply] = ()) -> None:
+        """Remember what a judgement found, and what the world answered already."""
+        verdict, sender, memory = judgement.verdict, judgement.sender, judgement.memory
+        if not memory.available:
+            return
+        suspicious = verdict.score >= self.policy.threshold.watch
+        outcomes = outcomes_of(answers)
         self.reputation.learn(
             judgement.seen,
-            judgement.memory,
-            () if judgement.sender.kind == "forwarder" else evidence,
-            habit=verdict.action == "relay" and verdict.score < watch,
+            memory,
+            # What a forwarder passes on was written by others.
+            [*judgement.evidence, *self.panel.answered(sender, outcomes, memory.sender)]
+            if sender.kind != "forwarder"
+            else [],
+            habit=verdict.action == RELAY and not suspicious,
             suspend="sender" if verdict.suspend and not self.observe else "",
-            suspicious=verdict.score >= watch,
-            uncount=verdict.action == "defer" and not self.observe,
+            suspicious=suspicious,
+            uncount=verdict.action == DEFER and not self.observe,
+            outcomes=outcomes,
         )
+
+    def answered(self, sender: Sender, record: Any, now: float, answers: Sequence[Reply]) -> None:
+        """Remember what the world answered at `now` (unix seconds), weighed against the sender's memory `record`."""
+        self._outcomes(sender, record, now, outcomes_of(answers))
+
+    def complained(self, sender: Sender, record: Any, now: float) -> None:
+        """Remember that a recipient has complained."""
+        self._outcomes(sender, record, now, [("complaint", 1)])
+
+    def _outcomes(self, sender: Sender, record: Any, now: float, outcomes: Outcomes) -> None:
+        self.reputation.outcome(sender, now, outcomes, self.panel.answered(sender, outcomes, record))

@@ -13,6 +13,7 @@ when the evidence is strong, suspend only on evidence other than volume.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
@@ -22,7 +23,7 @@ from outbound_guard.accounts.directory import Directory
 from outbound_guard.config import Allow, Limit, Policy
 from outbound_guard.content import Message
 from outbound_guard.mail import Sender, Signal, Submission, Verdict
-from outbound_guard.reputation import Memory, Observation, recent
+from outbound_guard.reputation import Evidence, Memory, Observation, recent
 
 RELAY, DEFER, HOLD, QUARANTINE, REJECT = "relay", "defer", "hold", "quarantine", "reject"
 ACTIONS = (RELAY, DEFER, HOLD, QUARANTINE, REJECT)
@@ -40,6 +41,8 @@ class Judgement(msgspec.Struct, frozen=True):
     seen: Observation
     memory: Memory
     verdict: Verdict
+    evidence: Sequence[Evidence] = ()
+    """What is fresh in it, to be remembered."""
 
 
 class Circumstances(msgspec.Struct, frozen=True):
@@ -115,11 +118,14 @@ def circumstances(
 
 def over_limit(memory: Memory, sender_limit: Limit, account_limit: Limit, now: float) -> str:
     """The limit that is exceeded at `now` (unix seconds), in words; empty if none is."""
-    for scope, record, limit in (("sender", memory.sender, sender_limit), ("account", memory.account, account_limit)):
+    for scope, traffic, limit in (
+        ("sender", memory.sender_traffic, sender_limit),
+        ("account", memory.account_traffic, account_limit),
+    ):
         for window in ("minute", "hour", "day"):
             for what in ("messages", "recipients"):
                 most: int = getattr(limit, f"{what}_per_{window}")
-                if most and (sent := recent(record, window, what, now)) > most:
+                if most and (sent := recent(traffic, window, what, now)) > most:
                     return f"rate limit of this {scope}: {sent:.0f} of {most} {what} in a {window}"
     return ""
 

@@ -11,12 +11,11 @@ from outbound_guard.delivery import Delivery
 from outbound_guard.delivery.bounce import CODE
 from outbound_guard.delivery.queue import Queue
 from outbound_guard.delivery.result import Result
-from outbound_guard.feedback import answers
 from outbound_guard.ledger.records import HeldChange
 from outbound_guard.mail import Sender, Submission, Verdict
 from outbound_guard.recording import Recorder
 from outbound_guard.reply import Reply
-from outbound_guard.reputation import EMPTY
+from outbound_guard.reputation import NO_PROFILE
 from outbound_guard.spool import Entry
 
 
@@ -33,8 +32,8 @@ async def run(config: Config, child: Child) -> None:
         async def review(entry: Entry, content: bytes) -> Verdict:
             now = clock.now()
             submission = Submission(entry.id, entry.received, entry.envelope, content, entry.client_ip)
-            judgement = await pipeline.review(submission, _sender(entry), now, now - entry.received)
-            return judgement.verdict
+            held_for = now - entry.received
+            return (await pipeline.judge(submission, now, sender=_sender(entry), held_for=held_for)).verdict
 
         def on_result(entry: Entry, recipient: str, reply: Reply, peer: str, final: bool) -> None:
             now = clock.now()
@@ -42,8 +41,7 @@ async def run(config: Config, child: Child) -> None:
             if final:
                 metrics.observe("delivery_seconds", now - entry.received)
             if peer and entry.code != CODE:
-                weigh, reputation = pipeline.panel.answered, pipeline.reputation
-                answers.remember(reputation, weigh, _sender(entry), EMPTY, now, (reply,))
+                pipeline.answered(_sender(entry), NO_PROFILE, now, (reply,))
 
         def on_review(entry: Entry, verdict: Verdict | None, outcome: str) -> None:
             change = {"quarantined": "quarantine"}.get(outcome, outcome)

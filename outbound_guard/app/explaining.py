@@ -51,7 +51,7 @@ async def _judge_all(config: Config, contents: dict[str, bytes], account: str) -
         pipeline = Pipeline(identifier, directory, Reputation(state), policy_of(config), observe=True)
         verdicts = {}
         for name, content in contents.items():
-            judgement = await pipeline.preview(_submission(content, account, clock.now()), clock.now())
+            judgement = await pipeline.judge(_submission(content, account, clock.now()), clock.now(), count=False)
             verdicts[name] = judgement.verdict
         return verdicts
     finally:

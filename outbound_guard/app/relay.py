@@ -13,7 +13,6 @@ from outbound_guard.app.parts import Child, Parts, until_told
 from outbound_guard.config import Config
 from outbound_guard.delivery import Delivery
 from outbound_guard.edge import Edge, Passwords, Sessions, tls_context
-from outbound_guard.feedback import answers
 from outbound_guard.mail import Submission
 from outbound_guard.recording import Recorder
 from outbound_guard.reply import Reply, suspended_login
@@ -48,11 +47,6 @@ async def run(config: Config, child: Child) -> None:
 
             def done(judgement: Judgement, outcome: Outcome) -> None:
                 recorder.taken_in(judgement, outcome, time.perf_counter() - begun)
-                result = outcome.result
-                if result and result.reached:
-                    record = judgement.memory.sender
-                    weigh, reputation = pipeline.panel.answered, pipeline.reputation
-                    answers.remember(reputation, weigh, judgement.sender, record, clock.now(), result.replies)
 
             return await pipeline.submit(submission, actions, done)
 

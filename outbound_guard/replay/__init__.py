@@ -21,11 +21,10 @@ from outbound_guard.accounts import Identifier
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Config, Policy
-from outbound_guard.feedback import answers
 from outbound_guard.mail import Envelope, Sender, Submission
 from outbound_guard.pipeline import Pipeline
 from outbound_guard.replay.driver import Driver
-from outbound_guard.reply import Reply, parse
+from outbound_guard.reply import parse
 from outbound_guard.reputation import Reputation
 from outbound_guard.state import State
 from outbound_guard.state.embedded import EmbeddedServer
@@ -82,6 +81,7 @@ class Relay:
 
     async def _tx(self, event: dict[str, Any]) -> dict[str, Any]:
         judgement = await self._pipeline.judge(self._submission(event), event["t"])
+        self._pipeline.learn(judgement)
         known = _Sent(event, judgement.sender, judgement.memory.sender, judgement.message.fingerprint)
         self._sent.setdefault(event["id"], known)
         self._senders[judgement.sender.name] = judgement.sender
@@ -91,17 +91,17 @@ class Relay:
         known = self._sent[event["id"]]
         held_for = event["t"] - known.event["t"]
         submission = self._submission(known.event)
-        return _answer(event["id"], await self._pipeline.review(submission, known.sender, event["t"], held_for))
+        judgement = await self._pipeline.judge(submission, event["t"], sender=known.sender, held_for=held_for)
+        return _answer(event["id"], judgement)
 
     def _answered(self, event: dict[str, Any]) -> None:
         known = self._sent[event["id"]]
-        weigh, reputation = self._pipeline.panel.answered, self._pipeline.reputation
         if event["ev"] == "complaint":
-            answers.complain(reputation, weigh, known.sender, known.record, event["t"], "complaint", 1)
+            self._pipeline.complained(known.sender, known.record, event["t"])
             return
         code, _, text = event["reply"].partition(" ")
-        reply: Reply = parse(int(code), text)
-        answers.remember(reputation, weigh, known.sender, known.record, event["t"], [reply] * len(event["rcpt_to"]))
+        replies = [parse(int(code), text)] * len(event["rcpt_to"])
+        self._pipeline.answered(known.sender, known.record, event["t"], replies)
 
     async def _reviewed(self, event: dict[str, Any]) -> None:
         sender = self._senders.get(event["account"] or "")

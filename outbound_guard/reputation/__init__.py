@@ -7,31 +7,32 @@ mail goes on.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any
 
 import msgspec
 import xxhash
 
 from outbound_guard.mail import Sender
 from outbound_guard.reputation.memory import (
-    EMPTY,
+    NO_PROFILE,
     NOTHING,
     OUTCOMES,
     SLOTS,
     TRAITS,
     Campaign,
     Memory,
-    decode,
-    lua_prelude,
+    decode_profile,
+    decode_traffic,
+    lua,
     recent,
     sums,
 )
 from outbound_guard.state import State, StateDown
 
 __all__ = [
-    "EMPTY",
+    "NO_PROFILE",
     "OUTCOMES",
     "SLOTS",
     "TRAITS",
@@ -39,6 +40,7 @@ __all__ = [
     "Evidence",
     "Memory",
     "Observation",
+    "Outcomes",
     "Reputation",
     "recent",
     "sums",
@@ -49,6 +51,14 @@ _CAMPAIGN_KEPT = 7 * 86_400
 
 _RECIPIENTS_KNOWN = 2000
 """Recipients of one message that are looked up and remembered; the rest is only counted."""
+
+
+# How numbers go into the scripts: packed, which costs a tenth of numbers as text (learn.lua, recall.lua).
+_LOOK_UP = struct.Struct("<dBH")
+_HEAD = struct.Struct("<dBdBHHBBBB")
+_EVIDENCE = struct.Struct("<Bfff")
+_OUTCOME = struct.Struct("<BH")
+_SUSPEND = {"": 0, "sender": 1, "account": 2}
 
 
 class Observation(msgspec.Struct, frozen=True):
@@ -72,17 +82,20 @@ class Evidence(msgspec.Struct, frozen=True):
     high: float
 
 
+Outcomes = Sequence[tuple[str, int]]
+"""What the world answered: classes (OUTCOMES), and for how many recipients."""
+
+
 class Reputation:
     """The product's memory. `half_life`: seconds in which evidence loses half of its weight."""
 
     def __init__(self, state: State, half_life: float = 2 * 86_400.0) -> None:
         self._state = state
         self.half_life = half_life
-        head = lua_prelude() + _lua("record")
-        self._recall = state.script(head + _lua("recall"))
-        self._learn = state.script(head + _lua("learn"))
-        self._outcome = state.script(head + _lua("outcome"))
-        self._pardon = state.script(head + _lua("pardon"))
+        record = _lua("record")
+        self._recall = state.script(lua(record + _lua("recall")))
+        self._learn = state.script(lua(record + _lua("learn")))
+        self._pardon = state.script(lua(record + _lua("pardon")))
         self._campaign = state.script(_lua("campaign"))
         self._mark = state.script(_lua("mark"))
 
@@ -95,7 +108,7 @@ class Reputation:
         ]
         hashes += [_hash("rcpt" + address) for address in seen.recipients[:_RECIPIENTS_KNOWN]]
         counting = b"1" if count else b"0"
-        arguments: list[Any] = [repr(seen.now), _keeper(sender), counting, len(seen.recipients), *hashes]
+        arguments = [_LOOK_UP.pack(seen.now, count, min(len(seen.recipients), 65_535)), *hashes]
         try:
             remembering = self._state.start(self._recall, keys, arguments)
             campaign = None
@@ -104,18 +117,20 @@ class Reputation:
                     self._campaign, _campaign_keys(seen.fingerprint), [_hash(sender.name), counting, _CAMPAIGN_KEPT]
                 )
                 campaign = Campaign(*told)
-            packed_sender, packed_account, new_recipients, new_traits = await remembering
+            sender_traffic, account_traffic, profile, account, new_recipients, new_traits, networks = await remembering
         except StateDown:
             return NOTHING
-        records = decode(packed_sender), decode(packed_account)
         return Memory(
-            sender=records[0],
-            account=records[1],
-            keeper=records[_keeper(sender) - 1],
+            sender=decode_profile(profile),
+            account=decode_profile(account),
+            sender_traffic=decode_traffic(sender_traffic),
+            account_traffic=decode_traffic(account_traffic),
+            keeps="account" if _keeper(sender) == 2 else "sender",
             new_recipients=new_recipients,
             new_traits=tuple([letter == 49 for letter in new_traits]),  # 49: the digit one.
             campaign=campaign,
             hashes=tuple(hashes),
+            networks=networks,
         )
 
     def learn(
@@ -128,53 +143,48 @@ class Reputation:
         suspend: str = "",
         suspicious: bool = False,
         uncount: bool = False,
+        outcomes: Outcomes = (),
     ) -> None:
         """Write behind what was found.
 
         `habit`: the message may become one; `suspend`: "", "sender" or "account"; `suspicious`: note it against the
-        campaign; `uncount`: the message did not go out, so it takes nothing from the sender's limits.
+        campaign; `uncount`: the message did not go out, so it takes nothing from the sender's limits; `outcomes`: what
+        the world answered already.
         """
-        present = "".join("0" if value is None else "1" for value in seen.traits)
-        new = "".join("1" if is_new else "0" for is_new in memory.new_traits)
-        arguments: list[Any] = [
-            repr(seen.now),
-            _keeper(seen.sender),
-            self.half_life,
-            b"1" if habit else b"0",
-            len(seen.recipients),
-            memory.new_recipients,
-            present,
-            new,
-            suspend,
-            b"1" if uncount else b"0",
-            len(evidence),
-        ]
-        for item in evidence:
-            arguments += (item.slot, item.weight, item.low, item.high)
-        if habit:
-            arguments += memory.hashes
-        self._state.later(self._learn, _keys(seen.sender)[:3], arguments)
+        head = (habit, len(seen.recipients), memory.new_recipients, _SUSPEND[suspend], uncount)
+        present = b"".join([b"0" if value is None else b"1" for value in seen.traits])
+        new = b"".join([b"1" if is_new else b"0" for is_new in memory.new_traits])
+        hashes = memory.hashes if habit else ()
+        self._write(seen.sender, seen.now, head, evidence, outcomes, (present, new, *hashes))
         if suspicious and seen.fingerprint:
             self._state.later(
                 self._mark, _campaign_keys(seen.fingerprint)[::2], [_hash(seen.sender.name), b"", _CAMPAIGN_KEPT]
             )
 
-    def outcome(self, sender: Sender, now: float, outcome: str, recipients: int, evidence: Evidence) -> None:
-        """Write behind what the world answered: `outcome` is one of OUTCOMES, for so many `recipients`."""
-        self._state.later(
-            self._outcome,
-            _keys(sender)[:1],
-            [
-                repr(now),
-                self.half_life,
-                OUTCOMES.index(outcome),
-                recipients,
-                evidence.slot,
-                evidence.weight,
-                evidence.low,
-                evidence.high,
-            ],
+    def outcome(self, sender: Sender, now: float, outcomes: Outcomes, evidence: Sequence[Evidence]) -> None:
+        """Write behind what the world answered at `now` (unix seconds), and what that says."""
+        self._write(sender, now, (False, 0, 0, 0, False), evidence, outcomes, (b"", b""))
+
+    def _write(
+        self,
+        sender: Sender,
+        now: float,
+        head: tuple[int, ...],
+        evidence: Sequence[Evidence],
+        outcomes: Outcomes,
+        rest: tuple[bytes, ...],
+    ) -> None:
+        habit, recipients, *others = head
+        packed = _HEAD.pack(
+            now, _keeper(sender), self.half_life, habit, min(recipients, 65_535), *others, len(evidence), len(outcomes)
         )
+        details = b"".join(
+            [
+                *[_EVIDENCE.pack(item.slot, item.weight, item.low, item.high) for item in evidence],
+                *[_OUTCOME.pack(OUTCOMES.index(outcome), min(count, 65_535)) for outcome, count in outcomes],
+            ]
+        )
+        self._state.later(self._learn, _keys(sender)[:5], [packed, details, *rest])
 
     def judged(self, fingerprint: int, *, good: bool) -> None:
         """Write behind that a person released (`good`) or confirmed the campaign with this fingerprint."""
@@ -184,7 +194,7 @@ class Reputation:
 
     async def pardon(self, sender: str, account: str, now: float, *, mistake: bool) -> None:
         """Forget the suspicion against a sender (and its account) and lift the suspension. Raises StateDown."""
-        for key in (b"s:{%b}:%b" % (account.encode(), sender.encode()), b"a:{%b}" % account.encode()):
+        for key in (b"p:{%b}:%b" % (account.encode(), sender.encode()), b"p:{%b}" % account.encode()):
             await self._state.call(self._pardon, [key], [repr(now), 1 if mistake else 0])
 
 
@@ -205,8 +215,9 @@ def _keeper(sender: Sender) -> int:
 def _keys(sender: Sender) -> list[bytes]:
     # One hash slot for each account: {account}. The identity rules let no brace into a name.
     account, name = sender.account.encode(), sender.name.encode()
-    keeper = b"{%b}" % account if _keeper(sender) == 2 else b"{%b}:%b" % (account, name)
-    return [b"s:{%b}:%b" % (account, name), b"a:{%b}" % account, b"k:" + keeper, b"n:" + keeper]
+    one, all_ = b"{%b}:%b" % (account, name), b"{%b}" % account
+    keeper = all_ if _keeper(sender) == 2 else one
+    return [b"t:" + one, b"t:" + all_, b"p:" + one, b"p:" + all_, b"k:" + keeper, b"n:" + keeper]
 
 
 def _campaign_keys(fingerprint: int) -> list[bytes]:

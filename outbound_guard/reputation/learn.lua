@@ -1,62 +1,85 @@
--- Write down what a judgement found: evidence, habits, a suspension. Written behind, not awaited.
--- KEYS  1 sender's record   2 account's record   3 what the keeper of the habits knows (set of 32-bit hashes)
--- ARGV  1 now   2 which record keeps the habits (1 or 2)   3 half-life of evidence (seconds)
---       4 1 if the message may become a habit   5 recipients   6 new recipients
---       7 traits present as '0'/'1' letters   8 new traits likewise   9 '' or 'sender' or 'account': suspend as of now
---       10 1 to take the message out of the windows again
---       11 number of pieces of evidence   12.. for each: slot, weight (nats), lowest and highest sum
---       after them the hashes of traits and recipients ('' for none), which become known with the habit
+-- Write down what a judgement found and what the world answered. Written behind, not awaited.
+-- KEYS  1 sender's traffic   2 account's traffic   3 sender's profile   4 account's profile
+--       5 what the keeper of the habits knows (set of 32-bit hashes)
+-- ARGV  1 packed ('<dBdBHHBBBB'; numbers in one string cost a tenth of numbers as text): now, which profile keeps the
+--         habits (1 sender, 2 account), half-life of evidence (seconds), 1 if the message may become a habit, recipients,
+--         new recipients, suspend as of now (0 no, 1 sender, 2 account), 1 to take the message out of the windows again,
+--         number of pieces of evidence, number of outcomes
+--       2 packed: for each piece of evidence ('<Bfff') slot, weight (nats), lowest and highest sum;
+--         for each outcome ('<BH') its number (0-based) and its recipients
+--       3 traits present as '0'/'1' letters   4 new traits likewise
+--       5.. hashes of traits and recipients ('' for none), which become known with the habit
 
-local now, keeper, half_life, habit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
-local sender = read(KEYS[1])
-age_sums(sender, now, half_life)
-local last = 11 + 4 * tonumber(ARGV[11])
-for i = 12, last, 4 do
-    add_evidence(sender, tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]))
+local now, keeper, half_life, habit, recipients, new, suspend, uncount, evidence, outcomes =
+    struct.unpack('<dBdBHHBBBB', ARGV[1])
+local at = 1
+local sender = read(PROFILE, KEYS[3])
+
+if evidence > 0 then
+    age_sums(sender, now, half_life)
+    for _ = 1, evidence do
+        local slot, weight, low, high
+        slot, weight, low, high, at = struct.unpack('<Bfff', ARGV[2], at)
+        add_evidence(sender, slot, weight, low, high)
+    end
 end
-if ARGV[9] == 'sender' then sender[F.suspended] = now end
 
+if outcomes > 0 then
+    local dt = now - sender[P.outcomes_at]
+    if sender[P.outcomes_at] > 0 and dt > 0 then
+        local factor = 0.5 ^ (dt / 604800)  -- half-life of a week
+        for i = P.delivered, P.delivered + 5 do sender[i] = sender[i] * factor end
+    end
+    sender[P.outcomes_at] = math.max(now, sender[P.outcomes_at])
+    for _ = 1, outcomes do
+        local outcome, number
+        outcome, number, at = struct.unpack('<BH', ARGV[2], at)
+        sender[P.delivered + outcome] = sender[P.delivered + outcome] + number
+    end
+end
+
+if suspend == 1 then sender[P.suspended] = now end
 local account = nil
-local uncount = ARGV[10] == '1'
-if habit or uncount or ARGV[9] == 'account' then
-    account = read(KEYS[2])
-    if ARGV[9] == 'account' then account[F.suspended] = now end
+if suspend == 2 or (habit == 1 and keeper == 2) then
+    account = read(PROFILE, KEYS[4])
+    if suspend == 2 then account[P.suspended] = now end
 end
-if habit then
+
+if habit == 1 then
     local known = {}
-    for i = last + 1, #ARGV do if ARGV[i] ~= '' then known[#known + 1] = ARGV[i] end end
-    if #known > 0 and redis.call('SADD', KEYS[3], unpack(known)) > 0 then redis.call('EXPIRE', KEYS[3], KEEP) end
-    for n, v in ipairs({ sender, account }) do
-        v[F.messages] = v[F.messages] + 1
-        v[F.recipients] = v[F.recipients] + tonumber(ARGV[5])
-        v[F.new] = v[F.new] + tonumber(ARGV[6])
-        if v[F.recipients] > 4000 then  -- Old habits fade when there is plenty of news.
-            v[F.recipients] = v[F.recipients] / 2
-            v[F.new] = v[F.new] / 2
-        end
-        if n == keeper then
-            for t = 1, TRAITS do
-                if ARGV[7]:sub(t, t) == '1' then
-                    local at = F.network_seen + (t - 1) * 2
-                    v[at] = v[at] + 1
-                    if ARGV[8]:sub(t, t) == '1' then v[at + 1] = v[at + 1] + 1 end
-                    if v[at] > 2000 then
-                        v[at] = v[at] / 2
-                        v[at + 1] = v[at + 1] / 2
-                    end
-                end
+    for i = 5, #ARGV do if ARGV[i] ~= '' then known[#known + 1] = ARGV[i] end end
+    if #known > 0 and redis.call('SADD', KEYS[5], unpack(known)) > 0 then redis.call('EXPIRE', KEYS[5], KEEP) end
+    local v = keeper == 1 and sender or account
+    v[P.messages] = v[P.messages] + 1
+    v[P.recipients] = v[P.recipients] + recipients
+    v[P.new] = v[P.new] + new
+    if v[P.recipients] > 4000 then  -- Old habits fade when there is plenty of news.
+        v[P.recipients] = v[P.recipients] / 2
+        v[P.new] = v[P.new] / 2
+    end
+    for t = 1, TRAITS do
+        if ARGV[3]:byte(t) == 49 then  -- 49: the digit one
+            local i = P.network_seen + (t - 1) * 2
+            v[i] = v[i] + 1
+            if ARGV[4]:byte(t) == 49 then v[i + 1] = v[i + 1] + 1 end
+            if v[i] > 2000 then
+                v[i] = v[i] / 2
+                v[i + 1] = v[i + 1] / 2
             end
         end
     end
 end
-if uncount then
-    for _, v in ipairs({ sender, account }) do
-        for _, at in ipairs({ F.minute, F.hour, F.day }) do
-            v[at + 1] = math.max(0, v[at + 1] - 1)
-            v[at + 2] = math.max(0, v[at + 2] - tonumber(ARGV[5]))
-            v[at + 3] = math.max(0, v[at + 3] - tonumber(ARGV[6]))
+
+if uncount == 1 then
+    for n = 1, 2 do
+        local v = read(TRAFFIC, KEYS[n])
+        for i = T.minute, T.day, 4 do
+            v[i + 1] = math.max(0, v[i + 1] - 1)
+            v[i + 2] = math.max(0, v[i + 2] - recipients)
+            v[i + 3] = math.max(0, v[i + 3] - new)
         end
+        write(TRAFFIC, KEYS[n], v)
     end
 end
-write(KEYS[1], sender)
-if account then write(KEYS[2], account) end
+write(PROFILE, KEYS[3], sender)
+if account then write(PROFILE, KEYS[4], account) end

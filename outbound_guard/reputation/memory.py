@@ -1,13 +1,16 @@
 """What is remembered of a sender, an account and a campaign, and how it lies in Redis.
 
-A record is one packed string of numbers; the scripts unpack, change and pack it in one step. The fields are listed
-here and nowhere else: `lua_prelude` writes them into the scripts.
+A sender, and an account, has two records: its traffic, which every message changes, and its profile, which is learned.
+A record is one packed string of numbers; the scripts unpack, change and pack it in one step. The fields are listed here
+and nowhere else: `lua` writes them into the scripts.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import namedtuple
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -24,21 +27,20 @@ SLOTS = 16
 
 _WINDOWS = ("minute", "hour", "day")
 _COUNTS = ("messages", "recipients", "new")
+Fields = tuple[tuple[str, str], ...]
 
-_FIELDS: tuple[tuple[str, str], ...] = (
-    ("first", "d"),
-    ("last", "d"),
+TRAFFIC: Fields = (
     *((f"{w}{suffix}", kind) for w in _WINDOWS for suffix, kind in (("", "I"), *((f"_{c}", "f") for c in _COUNTS))),
     *((f"{w}_before_{c}", "f") for w in _WINDOWS for c in _COUNTS),
+    ("hour_peak", "f"),
+    ("day_peak", "f"),
+)
+"""What was sent of late, and the highest calm hour and day (recipients). Counted with each message."""
+
+PROFILE: Fields = (
     ("messages", "f"),
     ("recipients", "f"),
     ("new", "f"),
-    ("hour_peak", "f"),
-    ("hour_mean", "f"),
-    ("day_peak", "f"),
-    ("day_mean", "f"),
-    ("days", "f"),
-    ("networks", "f"),
     *((f"{t}_{c}", "f") for t in TRAITS for c in ("seen", "new")),
     *((o, "f") for o in OUTCOMES),
     ("outcomes_at", "d"),
@@ -47,54 +49,71 @@ _FIELDS: tuple[tuple[str, str], ...] = (
     ("suspended", "d"),
     ("trust", "f"),
 )
-
-_FORMAT = "<" + "".join(kind for _, kind in _FIELDS)
-_unpack = struct.Struct(_FORMAT).unpack
-_RECORD_SIZE = struct.calcsize(_FORMAT)
-_SUM0 = [name for name, _ in _FIELDS].index("sum0")
-
-Record = namedtuple("Record", [name for name, _ in _FIELDS])  # type: ignore[misc]  # The names come from the table above.
-EMPTY = Record(*(0 for _ in _FIELDS))
+"""What was learned: habits, answers of the world, running sums of evidence, standing."""
 
 
-def lua_prelude() -> str:
-    """The head of every script: field numbers by name, their number, and the packing format."""
-    names = ",".join(f"{name}={i}" for i, (name, _) in enumerate(_FIELDS, 1))
-    packing = "<" + "".join({"I": "I4"}.get(kind, kind) for _, kind in _FIELDS)
-    numbers = f"{len(_FIELDS)}, '{packing}', {SLOTS}, {len(TRAITS)}"
-    return f"local F = {{{names}}}\nlocal FIELDS, FORMAT, SLOTS, TRAITS = {numbers}\n"
+class _Layout:
+    """How a kind of record is packed."""
+
+    def __init__(self, name: str, fields: Fields) -> None:
+        self.names = [field for field, _ in fields]
+        record: Any = namedtuple(name, self.names)  # type: ignore[misc]  # The names come from the table.
+        self.make: Callable[..., Any] = record._make
+        self.empty = self.make([0] * len(fields))
+        self.struct = struct.Struct("<" + "".join(kind for _, kind in fields))
+        self.lua_format = "<" + "".join({"I": "I4"}.get(kind, kind) for _, kind in fields)
+
+    def decode(self, packed: bytes | None) -> Any:
+        """A record from its packed form. A missing one, or one of another layout, is empty: memory may be lost."""
+        if packed is None or len(packed) != self.struct.size:
+            return self.empty
+        return self.make(self.struct.unpack(packed))
 
 
-def decode(packed: bytes | None) -> Any:
-    """A Record from its packed form. A missing one, or one of another layout, is empty: memory may be lost."""
-    if packed is None or len(packed) != _RECORD_SIZE:
-        return EMPTY
-    return Record._make(_unpack(packed))
+_traffic, _profile = _Layout("Traffic", TRAFFIC), _Layout("Profile", PROFILE)
+decode_traffic, decode_profile = _traffic.decode, _profile.decode
+NO_TRAFFIC, NO_PROFILE = _traffic.empty, _profile.empty
+_SUM0 = _profile.names.index("sum0")
 
 
-def sums(record: Any, now: float, half_life: float) -> list[float]:
+def lua(text: str) -> str:
+    """A script with what it takes from here: field numbers in place of `T.name` and `P.name`, sizes, formats."""
+    numbers = {
+        f"{letter}.{name}": str(i)
+        for letter, layout in (("T", _traffic), ("P", _profile))
+        for i, name in enumerate(layout.names, 1)
+    }
+    head = "".join(
+        f"local {name} = {{ {len(layout.names)}, {layout.struct.size}, '{layout.lua_format}' }}\n"
+        for name, layout in (("TRAFFIC", _traffic), ("PROFILE", _profile))
+    )
+    head += f"local SLOTS, TRAITS = {SLOTS}, {len(TRAITS)}\n"
+    return head + re.sub(r"\b([TP]\.\w+)", lambda found: numbers[found[1]], text)
+
+
+def sums(profile: Any, now: float, half_life: float) -> list[float]:
     """The running sums of evidence (nats) by slot, decayed to `now` (unix seconds)."""
-    stored = record[_SUM0 : _SUM0 + SLOTS]
-    if not record.sums_at:
+    stored = profile[_SUM0 : _SUM0 + SLOTS]
+    if not profile.sums_at:
         return list(stored)
-    factor = 0.5 ** (max(0.0, now - record.sums_at) / half_life)
+    factor = 0.5 ** (max(0.0, now - profile.sums_at) / half_life)
     return [value * factor for value in stored]
 
 
 _LENGTH = {"minute": 60, "hour": 3600, "day": 86400}
 
 
-def recent(record: Any, window: str, what: str, now: float) -> float:
+def recent(traffic: Any, window: str, what: str, now: float) -> float:
     """Messages, recipients or new recipients (`what`) in the last minute, hour or day (`window`) up to `now`.
 
     Two fixed windows make a sliding one: of the one before, the share that still lies in the past `window` counts.
     """
     length = _LENGTH[window]
     index, into = divmod(now, length)
-    start = getattr(record, window)
-    current: float = getattr(record, f"{window}_{what}")
+    start = getattr(traffic, window)
+    current: float = getattr(traffic, f"{window}_{what}")
     if start == index:
-        before: float = getattr(record, f"{window}_before_{what}")
+        before: float = getattr(traffic, f"{window}_before_{what}")
         return current + before * (1 - into / length)
     return current * (1 - into / length) if start == index - 1 else 0.0
 
@@ -106,7 +125,6 @@ class Campaign(msgspec.Struct, frozen=True):
     """Senders that have sent it, this one included."""
     hot: int = 0
     """Other senders that were under suspicion when they sent it."""
-    messages: int = 0
     good: int = 0
     """Decisions of people that released it."""
     bad: int = 0
@@ -118,15 +136,31 @@ class Memory(msgspec.Struct, frozen=True):
 
     sender: Any
     account: Any
-    keeper: Any
-    """The record whose habits count: a mailbox has its own, the scripts of an account share the account's."""
+    """Profiles."""
+    sender_traffic: Any
+    account_traffic: Any
+    keeps: str = "sender"
+    """Whose habits count: a mailbox has its own ("sender"), the scripts of an account share the account's."""
     new_recipients: int = 0
     new_traits: tuple[bool, ...] = (False,) * len(TRAITS)
     campaign: Campaign | None = None
     hashes: tuple[bytes, ...] = ()
     """Of traits and recipients, as they were looked up."""
+    networks: int = 0
+    """Networks within two hours from which it was never used before, this one included."""
     available: bool = True
     """False while the store is down: nothing is known, and nothing is held against the sender."""
+
+    @property
+    def keeper(self) -> Any:
+        """The profile whose habits count."""
+        return self.account if self.keeps == "account" else self.sender
+
+    @property
+    def hour_peak(self) -> float:
+        """Recipients in the highest calm hour of whoever keeps the habits."""
+        traffic = self.account_traffic if self.keeps == "account" else self.sender_traffic
+        return float(max(self.sender_traffic.hour_peak, traffic.hour_peak))
 
     def is_new(self, trait: str) -> bool:
         """True if this value of the trait was never seen of this sender."""
@@ -137,4 +171,4 @@ class Memory(msgspec.Struct, frozen=True):
         return getattr(self.keeper, f"{trait}_seen"), getattr(self.keeper, f"{trait}_new")
 
 
-NOTHING = Memory(sender=EMPTY, account=EMPTY, keeper=EMPTY, available=False)
+NOTHING = Memory(NO_PROFILE, NO_PROFILE, NO_TRAFFIC, NO_TRAFFIC, available=False)

@@ -1,57 +1,51 @@
 -- Read what is known of a sender and count one message, in one step.
--- KEYS  1 sender's record   2 account's record   3 what the keeper of the habits knows (set of 32-bit hashes)
---       4 networks of late that it does not know
--- ARGV  1 now (unix seconds)   2 which record keeps the habits (1 or 2)   3 1 to count, 0 to look only
---       4 number of recipients   5.. one hash for each trait ('' if it has none), then the recipients' hashes
--- Returns { sender's record, account's record, number of new recipients, new traits as '0'/'1' letters }
+-- KEYS  1 sender's traffic   2 account's traffic   3 sender's profile   4 account's profile
+--       5 what the keeper of the habits knows (set of 32-bit hashes)   6 networks of late that it does not know
+-- ARGV  1 packed ('<dBH'): now (unix seconds), 1 to count, 0 to look only, number of recipients
+--       2.. one hash for each trait ('' if it has none), then the recipients' hashes
+-- Returns { sender's traffic, account's traffic, sender's profile, account's profile, number of new recipients,
+--           new traits as '0'/'1' letters, number of networks of late }
 
-local now, keeper, counting, recipients = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1', tonumber(ARGV[4])
+local now, counting, recipients = struct.unpack('<dBH', ARGV[1])
 local CALM = 3  -- nats; an hour with more suspicion than this does not become a habit
 
-local asked = {}
-for i = 5, #ARGV do if ARGV[i] ~= '' then asked[#asked + 1] = ARGV[i] end end
-local traits, fresh = {}, 0
+local asked, last = {}, #ARGV
+for i = 2, last do if ARGV[i] ~= '' then asked[#asked + 1] = ARGV[i] end end
+local traits, fresh, networks = '', 0, 0
 if #asked > 0 then
-    local known = redis.call('SMISMEMBER', KEYS[3], unpack(asked))
-    local j = 0
-    for i = 5, #ARGV do
+    local known, j = redis.call('SMISMEMBER', KEYS[5], unpack(asked)), 0
+    for i = 2, last do
         local is_new = false
         if ARGV[i] ~= '' then
             j = j + 1
             is_new = known[j] == 0
         end
-        if i < 5 + TRAITS then
-            traits[#traits + 1] = is_new and '1' or '0'
+        if i < 2 + TRAITS then
+            traits = traits .. (is_new and '1' or '0')
         elseif is_new then
             fresh = fresh + 1
         end
     end
 end
-traits = table.concat(traits)
+if traits:byte(1) == 49 then  -- 49: the digit one
+    if counting == 1 then
+        redis.call('SADD', KEYS[6], ARGV[2])
+        redis.call('EXPIRE', KEYS[6], 7200)
+    end
+    networks = redis.call('SCARD', KEYS[6])
+end
 
-local records = { read(KEYS[1]), read(KEYS[2]) }
-if not counting then
-    return { struct.pack(FORMAT, unpack(records[1], 1, FIELDS)), struct.pack(FORMAT, unpack(records[2], 1, FIELDS)), fresh, traits }
-end
-local networks = 0
-if traits:sub(1, 1) == '1' then
-    redis.call('SADD', KEYS[4], ARGV[5])
-    redis.call('EXPIRE', KEYS[4], 7200)
-    networks = redis.call('SCARD', KEYS[4])
-end
+local packed = redis.call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 
 -- A window that is over sets the habit, if it went by calmly; at most doubling it, so that one burst is no habit.
-local function roll(v, at, length, mean, peak, fade)
+local function roll(v, n, at, length, peak, fade)
     local index = math.floor(now / length)
     if v[at] == index then return end
     local passed = index - v[at]
-    local count = v[at + 2]
-    if mean and v[at] > 0 and suspicion(v) < CALM then
-        v[peak] = math.max(v[peak] * fade ^ math.min(passed, 10000), math.min(count, v[peak] * 2 + 10))
-        v[mean] = v[mean] + (count - v[mean]) * 0.1
-        if at == F.day then v[F.days] = v[F.days] + 1 end
+    if peak and v[at] > 0 and suspicion(decode(PROFILE, packed[n + 2])) < CALM then
+        v[peak] = math.max(v[peak] * fade ^ math.min(passed, 10000), math.min(v[at + 2], v[peak] * 2 + 10))
     end
-    local before = F.minute_before_messages + (at - F.minute) / 4 * 3
+    local before = T.minute_before_messages + (at - T.minute) / 4 * 3
     for k = 0, 2 do
         v[before + k] = passed == 1 and v[at + 1 + k] or 0
         v[at + 1 + k] = 0
@@ -59,18 +53,18 @@ local function roll(v, at, length, mean, peak, fade)
     v[at] = index
 end
 
-for n = 1, 2 do
-    local v = records[n]
-    if v[F.first] == 0 then v[F.first] = now end
-    roll(v, F.minute, 60)
-    roll(v, F.hour, 3600, F.hour_mean, F.hour_peak, 0.998)
-    roll(v, F.day, 86400, F.day_mean, F.day_peak, 0.97)
-    for _, at in ipairs({ F.minute, F.hour, F.day }) do
-        v[at + 1] = v[at + 1] + 1
-        v[at + 2] = v[at + 2] + recipients
-        v[at + 3] = v[at + 3] + fresh
+if counting == 1 then
+    for n = 1, 2 do
+        local v = decode(TRAFFIC, packed[n])
+        roll(v, n, T.minute, 60)
+        roll(v, n, T.hour, 3600, T.hour_peak, 0.998)
+        roll(v, n, T.day, 86400, T.day_peak, 0.97)
+        for at = T.minute, T.day, 4 do
+            v[at + 1] = v[at + 1] + 1
+            v[at + 2] = v[at + 2] + recipients
+            v[at + 3] = v[at + 3] + fresh
+        end
+        packed[n] = write(TRAFFIC, KEYS[n], v)
     end
-    if n == keeper then v[F.networks] = networks end
-    v[F.last] = math.max(now, v[F.last])
 end
-return { write(KEYS[1], records[1]), write(KEYS[2], records[2]), fresh, traits }
+return { packed[1], packed[2], packed[3], packed[4], fresh, traits, networks }

@@ -1,43 +1,44 @@
--- Shared by the scripts that follow it: reading, ageing and writing one record (fields: memory.py).
+-- Shared by the scripts that follow it: reading, ageing and writing records (fields and layouts: memory.py).
 
 local KEEP = 5184000  -- seconds (60 days); garbage collection only, age is judged by the stored times
 
-local function read(key)
-    local packed = redis.call('GET', key)
-    local v
-    if packed and #packed == struct.size(FORMAT) then
-        v = { struct.unpack(FORMAT, packed) }
-    else
-        v = {}
-        for i = 1, FIELDS do v[i] = 0 end
-    end
+local function decode(layout, packed)
+    if packed and #packed == layout[2] then return { struct.unpack(layout[3], packed) } end
+    local v = {}
+    for i = 1, layout[1] do v[i] = 0 end
     return v
 end
 
-local function write(key, v)
-    local packed = struct.pack(FORMAT, unpack(v, 1, FIELDS))
+local function read(layout, key)
+    return decode(layout, redis.call('GET', key))
+end
+
+local function write(layout, key, v)
+    local packed = struct.pack(layout[3], unpack(v, 1, layout[1]))
     redis.call('SET', key, packed, 'EX', KEEP)
     return packed
 end
 
+-- The sum of a profile's evidence, as it was when it last changed.
 local function suspicion(v)
     local sum = 0
-    for i = F.sum0, F.sum0 + SLOTS - 1 do sum = sum + v[i] end
+    for i = P.sum0, P.sum0 + SLOTS - 1 do sum = sum + v[i] end
     return sum
 end
 
--- Move the running sums to `now`, then add one piece of evidence within its bounds.
+-- Move the running sums of a profile to `now`.
 local function age_sums(v, now, half_life)
-    local dt = now - v[F.sums_at]
-    if v[F.sums_at] > 0 and dt > 0 then
+    local dt = now - v[P.sums_at]
+    if v[P.sums_at] > 0 and dt > 0 then
         local factor = 0.5 ^ (dt / half_life)
-        for i = F.sum0, F.sum0 + SLOTS - 1 do v[i] = v[i] * factor end
+        for i = P.sum0, P.sum0 + SLOTS - 1 do v[i] = v[i] * factor end
     end
-    v[F.sums_at] = math.max(now, v[F.sums_at])
+    v[P.sums_at] = math.max(now, v[P.sums_at])
 end
 
+-- Add one piece of evidence to a profile within its bounds.
 local function add_evidence(v, slot, fresh, low, high)
-    local i = F.sum0 + slot
+    local i = P.sum0 + slot
     -- A sum beyond a bound that was wider before stays where it is rather than jumping.
     if fresh > 0 then
         v[i] = math.max(v[i], math.min(v[i] + fresh, high))

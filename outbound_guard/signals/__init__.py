@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from outbound_guard.config import ConfigError, Policy
-from outbound_guard.mail import Signal
-from outbound_guard.reputation import SLOTS, Evidence
+from outbound_guard.mail import Sender, Signal
+from outbound_guard.reputation import SLOTS, Evidence, Outcomes
 from outbound_guard.signals import (
     campaign,
     clients,
@@ -99,18 +99,19 @@ class Panel:
                 total = carried
             else:
                 total = bounded(carried, fresh, check.low, check.high)
-                if fresh:
+                if total != carried:
                     evidence.append(Evidence(check.slot, fresh, check.low, check.high))
             signals.append(Signal(check.name, total, reason, check.volume, check.shadow))
         return tuple(signals), evidence
 
-    def answered(self, outcome: str, recipients_: int, record: Any) -> Evidence | None:
-        """What an answer of the world (reputation.OUTCOMES) says about the sender; None if that signal is off."""
+    def answered(self, sender: Sender, outcomes: Outcomes, record: Any) -> list[Evidence]:
+        """What answers of the world say about the sender, weighed against its memory `record`."""
         check = self.refusals
-        if check is None:
-            return None
-        weight = refusals.weigh(outcome, recipients_, record, check.settings) * check.scale
-        return Evidence(check.slot, weight, check.low, check.high)
+        # A forwarder answers for what others wrote: that is counted, but says nothing about it.
+        if check is None or sender.kind == "forwarder":
+            return []
+        weight = sum(refusals.weigh(outcome, count, record, check.settings) for outcome, count in outcomes)
+        return [Evidence(check.slot, weight * check.scale, check.low, check.high)] if weight else []
 
 
 def bounded(carried: float, fresh: float, low: float, high: float) -> float:

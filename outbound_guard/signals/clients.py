@@ -33,7 +33,7 @@ def look(view: View, settings: Settings) -> Finding | None:
     seen, new = memory.habit("network")
     is_new = memory.is_new("network")
     weight = novelty.weight(is_new, seen, new, stranger=settings.stranger, prior=settings.prior)
-    networks = memory.keeper.networks
+    networks = memory.networks
     reason = f"from a {'new' if is_new else 'known'} network ({view.sender.client_ip})"
     if is_new and networks > settings.many:
         weight += settings.each * (networks - settings.many)

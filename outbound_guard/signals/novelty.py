@@ -2,10 +2,11 @@
 
 A stolen account is used by somebody else: from another network, with another program, to other people. For each
 trait (the client's network, the From address, ...) the sender's own calm past tells how often a new value is normal:
-p = P(new | owner). A stranger brings a new value with probability q; the owner goes on writing beside the stranger, so
-of a stolen account's mail half is still the owner's. The weight of seeing a new value is then log((q+p)/2p), of a usual
-one log(((1-q)+(1-p))/2(1-p)), never below log(1/2): usual mail does not prove that nobody else is there. A sender that always has new recipients (a shop) is thus not suspected for one more;
-a mailbox that has written to the same ten people for a year is.
+p = P(new | owner). A stranger brings a new value with probability q; the owner goes on writing beside the stranger,
+so of a stolen account's mail half is still the owner's. The weight of seeing a new value is then log((q+p)/2p), of a
+usual one log(((1-q)+(1-p))/2(1-p)), never below log(1/2): usual mail does not prove that nobody else is there. A
+sender that always has new recipients (a shop) is thus not suspected for one more; a mailbox that has written to the
+same ten people for a year is.
 """
 
 from __future__ import annotations

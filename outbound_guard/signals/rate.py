@@ -28,8 +28,8 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 def look(view: View, settings: Settings) -> Finding | None:
     """Compare the last hour's recipients with the highest calm hour of this sender."""
     memory = view.memory
-    sent = recent(memory.sender, "hour", "recipients", view.now)
-    peak = max(memory.sender.hour_peak, memory.keeper.hour_peak)
+    sent = recent(memory.sender_traffic, "hour", "recipients", view.now)
+    peak = memory.hour_peak
     usual = max(settings.floor, settings.factor * peak)
     if sent <= usual:
         return None

@@ -17,7 +17,7 @@ from outbound_guard.config import Policy
 from outbound_guard.content import parse
 from outbound_guard.mail import Envelope, Sender, Submission
 from outbound_guard.reputation import SLOTS, TRAITS, Campaign, Memory
-from outbound_guard.reputation.memory import EMPTY
+from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC
 from outbound_guard.signals import CHECKS, Panel, View
 
 CASES = sorted(Path(__file__).parent.glob("*.toml"))
@@ -38,11 +38,15 @@ def view_of(case: dict[str, Any]) -> View:
     campaign = remembered.pop("campaign", None)
     new_traits = remembered.pop("new_traits", [])
     new_recipients = remembered.pop("new_recipients", 0)
-    record = EMPTY._replace(**{"hour": int(NOW // 3600), **remembered})
+    networks = remembered.pop("networks", 0)
+    sent = {name: remembered.pop(name) for name in list(remembered) if name in NO_TRAFFIC._fields}
+    profile, traffic = NO_PROFILE._replace(**remembered), NO_TRAFFIC._replace(hour=int(NOW // 3600), **sent)
     memory = Memory(
-        sender=record,
-        account=record,
-        keeper=record,
+        profile,
+        profile,
+        traffic,
+        traffic,
+        networks=networks,
         new_recipients=new_recipients,
         new_traits=tuple(trait in new_traits for trait in TRAITS),
         campaign=Campaign(**campaign) if campaign else None,

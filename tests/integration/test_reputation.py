@@ -72,18 +72,18 @@ async def test_looking_counts_and_remembers_nothing(reputation: Reputation) -> N
     assert looked.new_recipients == 1
     counted = await reputation.recall(seen(START, "bob@example.net"))
     assert counted.new_recipients == 1
-    assert recent(counted.sender, "hour", "messages", START) == 1
+    assert recent(counted.sender_traffic, "hour", "messages", START) == 1
 
 
 async def test_windows_count_slide_and_end(reputation: Reputation) -> None:
     for number in range(10):
         memory = await habit(reputation, seen(START + number, f"r{number}@example.net", "bob@example.net"))
-    record = memory.sender
+    record = memory.sender_traffic
     for window in ("minute", "hour", "day"):
         assert recent(record, window, "messages", START + 9) == 10
         assert recent(record, window, "recipients", START + 9) == 20
         assert recent(record, window, "new", START + 9) == 11
-    later = (await reputation.recall(seen(START + HOUR + HOUR / 2, "bob@example.net"))).sender
+    later = (await reputation.recall(seen(START + HOUR + HOUR / 2, "bob@example.net"))).sender_traffic
     assert recent(later, "hour", "messages", START + HOUR + HOUR / 2) == pytest.approx(1 + 10 * 0.5)
     assert recent(later, "hour", "messages", START + 4 * HOUR) == 0
     assert recent(later, "day", "messages", START + 4 * HOUR) == 11
@@ -93,22 +93,22 @@ async def test_the_account_counts_all_its_senders(reputation: Reputation) -> Non
     otto = Sender("example.com", "otto@example.com", "mailbox", "sasl")
     await reputation.recall(seen(START, "bob@example.net"))
     memory = await reputation.recall(seen(START, "bob@example.net", sender=otto))
-    assert recent(memory.sender, "hour", "messages", START) == 1
-    assert recent(memory.account, "hour", "messages", START) == 2
+    assert recent(memory.sender_traffic, "hour", "messages", START) == 1
+    assert recent(memory.account_traffic, "hour", "messages", START) == 2
 
 
 async def test_a_calm_hour_becomes_the_habit_and_a_suspicious_one_does_not(reputation: Reputation) -> None:
     for number in range(30):
         await reputation.recall(seen(START + number, f"r{number}@example.net"))
     calm = await reputation.recall(seen(START + HOUR, "bob@example.net"))
-    assert calm.sender.hour_peak == 10  # At most ten in the first step: one burst is no habit.
+    assert calm.sender_traffic.hour_peak == 10  # At most ten in the first step: one burst is no habit.
 
     bad = seen(START + HOUR + 60, *(f"x{n}@example.net" for n in range(25)))
     memory = await reputation.recall(bad)
     reputation.learn(bad, memory, [Evidence(3, 8.0, -1.0, 9.0)], habit=False)
     await written(reputation)
     after = await reputation.recall(seen(START + 2 * HOUR + 60, "bob@example.net"))
-    assert after.sender.hour_peak == calm.sender.hour_peak
+    assert after.sender_traffic.hour_peak == calm.sender_traffic.hour_peak
 
 
 async def test_evidence_adds_up_within_its_bounds_and_fades(reputation: Reputation) -> None:
@@ -141,7 +141,7 @@ async def test_new_networks_of_late_are_counted_each_once(reputation: Reputation
     await habit(reputation, seen(START, "bob@example.net"))
     for network in ("198.51", "203.0", "198.51", "203.0"):
         memory = await reputation.recall(seen(START + 1, "bob@example.net", network=network))
-    assert memory.keeper.networks == 3  # The first one was new, too.
+    assert memory.networks == 3  # The first one was new, too.
 
 
 async def test_what_did_not_go_out_takes_nothing_from_the_limits(reputation: Reputation) -> None:
@@ -150,7 +150,7 @@ async def test_what_did_not_go_out_takes_nothing_from_the_limits(reputation: Rep
     reputation.learn(what, memory, (), habit=False, uncount=True)
     await written(reputation)
     after = await reputation.recall(what, count=False)
-    for record in (after.sender, after.account):
+    for record in (after.sender_traffic, after.account_traffic):
         assert recent(record, "hour", "messages", START) == 0
         assert recent(record, "day", "recipients", START) == 0
 
@@ -169,8 +169,10 @@ async def test_a_suspension_is_seen_by_the_next_message_and_lifted_by_a_pardon(r
 
 
 async def test_outcomes_are_counted_with_what_they_say(reputation: Reputation) -> None:
-    reputation.outcome(ANNA, START, "delivered", 5, Evidence(2, -0.5, -1.5, 8.0))
-    reputation.outcome(ANNA, START, "unknown_user", 2, Evidence(2, 3.0, -1.5, 8.0))
+    reputation.outcome(ANNA, START, [("delivered", 5)], [Evidence(2, -0.5, -1.5, 8.0)])
+    what = seen(START, "bob@example.net")
+    memory = await reputation.recall(what)
+    reputation.learn(what, memory, [Evidence(2, 3.0, -1.5, 8.0)], habit=True, outcomes=[("unknown_user", 2)])
     await written(reputation)
     record = (await reputation.recall(seen(START, "bob@example.net"), count=False)).sender
     assert (record.delivered, record.unknown_user) == (5, 2)
@@ -187,7 +189,7 @@ async def test_a_campaign_knows_its_senders_and_those_under_suspicion(reputation
         await written(reputation)
     asked = await reputation.recall(seen(START, "x@example.net", fingerprint=77))
     assert asked.campaign is not None
-    assert (asked.campaign.senders, asked.campaign.hot, asked.campaign.messages) == (5, 3, 5)
+    assert (asked.campaign.senders, asked.campaign.hot) == (5, 3)
     reputation.judged(77, good=False)
     await written(reputation)
     asked = await reputation.recall(seen(START, "x@example.net", fingerprint=77))

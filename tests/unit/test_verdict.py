@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from outbound_guard.config import Allow, Limit, Policy
 from outbound_guard.mail import Envelope, Sender, Signal, Submission
-from outbound_guard.reputation.memory import EMPTY, Memory
+from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC, Memory
 from outbound_guard.verdict import ACTIONS, Circumstances, allowed, decide, over_limit
 
 POLICY = Policy()
-NOTHING_KNOWN = Memory(EMPTY, EMPTY, EMPTY)
+NOTHING_KNOWN = Memory(NO_PROFILE, NO_PROFILE, NO_TRAFFIC, NO_TRAFFIC)
 ANNA = Sender("example.com", "anna@example.com", "mailbox", "sasl")
 FORWARDER = msgspec.structs.replace(ANNA, kind="forwarder")
 
@@ -66,7 +66,7 @@ def test_a_forwarder_is_never_suspended_for_what_others_wrote() -> None:
 
 
 def test_mistakes_of_ours_make_us_careful() -> None:
-    trusted = msgspec.structs.replace(NOTHING_KNOWN, sender=EMPTY._replace(trust=1.0))
+    trusted = msgspec.structs.replace(NOTHING_KNOWN, sender=NO_PROFILE._replace(trust=1.0))
     assert decide(ANNA, (signal(7.0),), NOTHING_KNOWN, POLICY, Circumstances()).action == "hold"
     assert decide(ANNA, (signal(7.0),), trusted, POLICY, Circumstances()).action == "relay"
 
@@ -85,8 +85,8 @@ def test_a_limit_defers_and_is_not_applied_again_to_held_mail() -> None:
 
 
 def test_limits_name_what_is_exceeded() -> None:
-    record = EMPTY._replace(hour=10, hour_messages=6, hour_recipients=60)
-    memory = Memory(record, EMPTY, record)
+    traffic = NO_TRAFFIC._replace(hour=10, hour_messages=6, hour_recipients=60)
+    memory = Memory(NO_PROFILE, NO_PROFILE, traffic, NO_TRAFFIC)
     assert over_limit(memory, Limit(recipients_per_hour=60), Limit(), 36_000.0) == ""
     text = over_limit(memory, Limit(recipients_per_hour=59), Limit(), 36_000.0)
     assert text == "rate limit of this sender: 60 of 59 recipients in a hour"

@@ -1,15 +1,12 @@
-"""SMTP answers of the world, by what they say about the sender."""
+"""Reply classes: what an answer of the world says about the sender of a message."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
-from outbound_guard.mail import Sender
 from outbound_guard.reply import Reply
-from outbound_guard.reputation import Evidence, Reputation
 
 _NO_SUCH_USER = re.compile(
     r"user.{0,20}unknown|unknown.{0,20}(?:user|recipient|mailbox|address)"
@@ -49,40 +46,6 @@ def outcome_of(reply: Reply) -> str:
     return "later"
 
 
-def remember(
-    reputation: Reputation,
-    weigh: Callable[[str, int, Any], Evidence | None],
-    sender: Sender,
-    record: Any,
-    now: float,
-    replies: Iterable[Reply],
-) -> None:
-    """Write behind what a message's recipients were answered at `now` (unix seconds).
-
-    `record` is the sender's memory (reputation.Memory.sender), against which an answer is weighed by `weigh`
-    (signals.Panel.answered). Forwarders answer for what others wrote: theirs only count.
-    """
-    for outcome, number in Counter(outcome_of(reply) for reply in replies).items():
-        complain(reputation, weigh, sender, record, now, outcome, number)
-
-
-def complain(
-    reputation: Reputation,
-    weigh: Callable[[str, int, Any], Evidence | None],
-    sender: Sender,
-    record: Any,
-    now: float,
-    outcome: str,
-    number: int = 1,
-) -> None:
-    """The same for one class of answer (reputation.OUTCOMES) and so many recipients."""
-    evidence = weigh(outcome, number, record)
-    if evidence:
-        silent = sender.kind == "forwarder"
-        reputation.outcome(
-            sender,
-            now,
-            outcome,
-            number,
-            Evidence(evidence.slot, 0.0, evidence.low, evidence.high) if silent else evidence,
-        )
+def outcomes_of(replies: Iterable[Reply]) -> list[tuple[str, int]]:
+    """The classes of some replies, and how often each came."""
+    return list(Counter([outcome_of(reply) for reply in replies]).items())

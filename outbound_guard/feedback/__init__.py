@@ -1,1 +1,0 @@
-"""What the world answered, turned into reputation."""

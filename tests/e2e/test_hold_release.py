@@ -1,0 +1,268 @@
+"""The first milestone: mail goes through; a stolen mailbox is held; one sees why; one releases, suspends and resumes."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.nexthop import NextHop
+from tests.product import Hops, Product, message, until
+
+CONTRACT = {"id", "received", "account", "sender", "mail_from", "recipients", "subject", "action", "score", "reasons"}
+HELD = re.compile(r"250 2\.0\.0 Ok: held for review as ([0-9a-z]{16})")
+POLICY = """
+[threshold]
+watch = 2.0
+hold = 3.0
+quarantine = {quarantine}
+suspend = {suspend}
+[limit.sender]
+messages_per_hour = {limit}
+"""
+ATTACHED = (
+    '--edge\r\nContent-Type: text/plain\r\n\r\nYour receipt is attached.\r\n--edge\r\n'
+    'Content-Type: application/octet-stream; name="receipt.pdf.exe"\r\nContent-Transfer-Encoding: base64\r\n'
+    'Content-Disposition: attachment; filename="receipt.pdf.exe"\r\n\r\nTVo=\r\n--edge--'
+)
+# What a customer's server tells about the mailbox's own client: the habits that a thief does not share.
+MORE = """
+[[identity]]
+from = "header:Received"
+pattern = 'Authenticated sender: (\\S+?)\\)'
+trusted = ["127.0.0.0/8"]
+[[identity]]
+from = "mail_from"
+"""
+
+
+def policy(*, limit: int = 1000, quarantine: float = 60.0, suspend: float = 90.0) -> str:
+    """By default it holds, and goes no further: what is held can then be counted."""
+    return POLICY.format(limit=limit, quarantine=quarantine, suspend=suspend)
+
+
+class House:
+    """The product, its next hop, and the mail of one mailbox after the other."""
+
+    def __init__(self, product: Product, hop: NextHop) -> None:
+        self.product, self.hop = product, hop
+
+    def send(self, sender: str, recipient: str, subject: str, *, thief: int | None = None) -> str:
+        """One message, written by the owner, or with a number by a thief; the answer to it."""
+        headers = {
+            "Received": f"from pc ([192.0.2.7])\r\n (Authenticated sender: {sender})\r\n"
+            "\tby web1 (Postfix) with ESMTPSA id X; Mon, 2 Mar 2026 10:00:00 +0100",
+            "From": f"Owner <{sender}>",
+            "Date": "Mon, 2 Mar 2026 10:00:00 +0100",
+            "User_Agent": "Thunderbird",
+        }
+        body = "See you tomorrow."
+        if thief is not None:
+            # Another network, time zone and program, a new name for each message, and something to be opened.
+            del headers["User_Agent"]
+            headers |= {
+                "Received": headers["Received"].replace("192.0.2.7", f"203.{thief}.113.7"),
+                "From": f"Support <support{thief}@bank{thief}.test>",
+                "Date": "Mon, 2 Mar 2026 16:00:00 +0700",
+                "X_Mailer": "bulk 1",
+                "MIME_Version": "1.0",
+                "Content_Type": "multipart/mixed; boundary=edge",
+            }
+            body = ATTACHED
+        with self.product.client() as client:
+            return client.submit(sender, [recipient], message(subject, body, **headers))
+
+    def calm_past(self, sender: str, number: int = 25) -> None:
+        """So much ordinary mail to three friends."""
+        for one in range(number):
+            said = self.send(sender, f"friend{one % 3}@there.test", f"note {one}")
+            assert "queued as TEST" in said, said
+
+    def burst(self, sender: str, number: int = 20) -> list[str]:
+        """A thief writes to strangers; the ids of what was held."""
+        answers = [
+            self.send(sender, f"stranger{one}@host{one}.test", f"offer {one} from {sender}", thief=one)
+            for one in range(number)
+        ]
+        assert all(answer.startswith("250 ") for answer in answers), answers
+        return [found[1] for answer in answers if (found := HELD.fullmatch(answer))]
+
+    def subjects(self) -> list[str]:
+        """The subjects of what the next hop has got."""
+        found = (re.search(rb"^Subject: (.*)\r$", got.content, re.M) for got in self.hop.messages)
+        return [subject[1].decode() for subject in found if subject]
+
+
+def house(folder: Path, hops: Hops, mode: str, **thresholds: float) -> tuple[Product, House]:
+    hop = hops.start()
+    product = Product.made(
+        folder,
+        smarthosts=[hop.address],
+        mode=mode,
+        relays=1,
+        policy=policy(**thresholds),  # type: ignore[arg-type]
+        more=MORE,
+    )
+    return product, House(product, hop)
+
+
+@pytest.fixture(scope="module")
+def enforcing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with Hops() as hops:
+        product, found = house(tmp_path_factory.mktemp("enforcing"), hops, "enforce")
+        with product:
+            yield found
+
+
+def test_a_burst_is_held_explained_and_released(enforcing: House) -> None:
+    anna, product = "anna@shop.test", enforcing.product
+    enforcing.calm_past(anna)
+    held = enforcing.burst(anna)
+    assert len(held) >= 10, "the burst was not contained"
+    # Only what came in before there was evidence has gone out.
+    assert sum(subject.startswith("offer") for subject in enforcing.subjects()) == 20 - len(held)
+
+    until(lambda: len(product.held()) == len(held), product.held)
+    listed = product.held()
+    assert [one["id"] for one in listed] == held, "oldest first"
+    for one in listed:
+        assert set(one) >= CONTRACT
+        assert one["account"] == "shop.test"
+        assert one["sender"] == one["mail_from"] == anna
+        assert one["action"] == "hold"
+        assert one["score"] >= 3.0
+        assert any(re.search(r"\d|new", reason) for reason in one["reasons"]), one
+    first = listed[0]
+    assert first["recipients"] == [f"stranger{20 - len(held)}@host{20 - len(held)}.test"]
+    assert first["subject"] == f"offer {20 - len(held)} from {anna}"
+
+    # The arithmetic: what each signal contributes adds up to the score.
+    shown = json.loads(product.guard("held", "show", first["id"], "--json"))
+    signals = [one for one in shown["decision"]["signals"] if not one["shadow"]]
+    assert sum(one["weight"] for one in signals) == pytest.approx(shown["score"], abs=0.01)
+    assert {"structure", "recipients"} <= {one["name"] for one in signals}
+    assert shown["in_spool"] == "held"
+    assert product.metric("spool_messages", state="held") <= len(held)
+
+    product.guard("held", "release", first["id"], "--reason", "she called")
+    until(lambda: first["subject"] in enforcing.subjects(), product.said)
+    until(lambda: first["id"] not in {one["id"] for one in product.held()}, product.held)
+    got = next(got for got in enforcing.hop.messages if f"Subject: {first['subject']}\r".encode() in got.content)
+    assert (got.mail_from, got.recipients) == (anna, first["recipients"])
+    assert b"X-Mailer: bulk 1\r\n" in got.content
+    # Nothing is left of it to be sent again.
+    assert not list((product.data / "spool/queue").iterdir())
+    assert enforcing.subjects().count(first["subject"]) == 1
+    assert product.guard("held", "release", first["id"], code=1).startswith("outbound-guard: ")
+
+    product.guard("held", "delete", "--sender", anna, "--reason", "stolen")
+    until(lambda: not product.held(), product.held)
+    assert not list((product.data / "spool/held").iterdir())
+
+
+def test_suspend_and_resume(enforcing: House) -> None:
+    product, bert = enforcing.product, "bert@suspended.test"
+    enforcing.calm_past(bert, 2)
+    product.guard("account", "suspend", bert, "--sender", "--reason", "stolen password")
+    # It holds as soon as the relays have read the ledger again, about once a second.
+    until(lambda: not enforcing.send(bert, "friend@there.test", "refused?").startswith("250 "))
+    refused = enforcing.send(bert, "friend@there.test", "refused")
+    assert re.match(r"5(25 5\.7\.13|50 5\.7\.1) OG-SUSPENDED .*", refused), refused
+    assert enforcing.send("berta@suspended.test", "friend@there.test", "her neighbour").startswith("250 ")
+    product.guard("account", "suspend", "suspended.test", "--reason", "all of them")
+    until(lambda: not enforcing.send("berta@suspended.test", "friend@there.test", "hers?").startswith("250 "))
+
+    for words in (["suspended.test"], [bert, "--sender"]):
+        product.guard("account", "resume", *words, "--reason", "password changed")
+    until(lambda: enforcing.send(bert, "friend@there.test", "he may again").startswith("250 "))
+    assert "he may again" in enforcing.subjects()
+    assert "refused" not in enforcing.subjects()
+    history = json.loads(product.guard("account", "show", "suspended.test", "--json"))["history"]
+    assert {one["change"] for one in history} == {"suspended", "resumed"}
+
+
+def test_the_policy_is_reloaded_and_a_broken_one_is_not(enforcing: House) -> None:
+    product, file = enforcing.product, enforcing.product.config.parent / "policy.toml"
+
+    def reload(text: str, says: str) -> None:
+        said = product.said().count(says)
+        file.write_text(text)
+        product.signal(signal.SIGHUP)
+        until(lambda: product.said().count(says) > said, product.said)
+
+    # One relay and the delivery process read it.
+    said = product.said().count("policy reloaded")
+    reload(policy(limit=3), "policy reloaded")
+    until(lambda: product.said().count("policy reloaded") == said + 2, product.said)
+    carl = "carl@limited.test"
+    enforcing.calm_past(carl, 3)
+    deferred = enforcing.send(carl, "friend@there.test", "too many")
+    # A volume limit defers, with a stable word, the time to wait, and an id that the log knows.
+    found = re.fullmatch(
+        r"451 4\.7\.1 OG-LIMIT rate limit of this sender: 4 of 3 messages in a hour, retry after 900s ([0-9a-z]{16})",
+        deferred,
+    )
+    assert found, deferred
+    event = product.event(id=found[1])
+    assert (event["action"], event["code"], event["response"]) == ("defer", "limit", deferred)
+    until(lambda: product.metric("messages_total", action="defer", reason="limit") == 1, product.get("/metrics"))
+    assert "too many" not in enforcing.subjects()
+
+    reload("[threshold]\nhold = 'a lot'\n", "everything stays as it was")
+    assert "threshold.hold" in product.said().rpartition("everything stays as it was")[2]
+    again = enforcing.send(carl, "friend@there.test", "still too many")
+    assert again.startswith("451 4.7.1 OG-LIMIT "), again
+    assert product.metric("config_reloads_total", result="refused") == 1
+
+    said = product.said().count("policy reloaded")
+    reload(policy(), "policy reloaded")
+    until(lambda: product.said().count("policy reloaded") == said + 2, product.said)
+    assert enforcing.send(carl, "friend@there.test", "enough room").startswith("250 ")
+
+
+def test_strong_evidence_goes_into_quarantine_and_suspends(enforcing: House) -> None:
+    product, file = enforcing.product, enforcing.product.config.parent / "policy.toml"
+    said = product.said().count("policy reloaded")
+    file.write_text(policy(quarantine=5.0, suspend=6.0))
+    product.signal(signal.SIGHUP)
+    until(lambda: product.said().count("policy reloaded") == said + 2, product.said)
+    dora = "dora@quarantine.test"
+    enforcing.calm_past(dora)
+    answers = [
+        enforcing.send(dora, f"stranger{one}@host{one}.test", f"dora {one}", thief=one) for one in range(30)
+    ]
+    suspension = product.event("Suspension", identity=dora)
+    assert suspension["account"] == "quarantine.test"
+    until(lambda: enforcing.send(dora, "friend0@there.test", "hers").startswith(("525 5.7.13 ", "550 5.7.1 ")))
+    # Nothing is refused before there is evidence, nothing goes out after.
+    kept = [one for one in product.held() if one["sender"] == dora]
+    assert {one["action"] for one in kept} <= {"hold", "quarantine"}
+    assert any(one["action"] == "quarantine" for one in kept)
+    assert "525" in answers[-1] or "550" in answers[-1] or HELD.fullmatch(answers[-1]), answers[-1]
+    assert "dora 29" not in enforcing.subjects()
+
+
+def test_observing_changes_nothing(tmp_path: Path) -> None:
+    with Hops() as hops:
+        product, watched = house(tmp_path, hops, "observe", limit=30)
+        with product:
+            anna = "anna@shop.test"
+            watched.calm_past(anna)
+            assert watched.burst(anna, 30) == []
+            assert sum(subject.startswith("offer") for subject in watched.subjects()) == 30
+            assert not list((product.data / "spool/held").iterdir())
+            assert product.held() == []
+            # What would have been done is recorded all the same.
+            shown = until(
+                lambda: sum((day := json.loads(product.guard("account", "show", "shop.test", "--json"))["day"]).values())
+                == 55
+                and day
+            )
+            assert shown["hold"] >= 10, shown
+            assert {event["response"][:4] for event in product.events()} == {"250 "}
+            assert product.metric("suspensions_total") == 0
