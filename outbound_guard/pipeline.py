@@ -15,6 +15,7 @@ from outbound_guard.accounts.directory import Directory
 from outbound_guard.actions import Actions, Outcome
 from outbound_guard.config import Policy
 from outbound_guard.content import parse
+from outbound_guard.content.model import Model
 from outbound_guard.delivery.classes import outcomes_of
 from outbound_guard.mail import Sender, Submission
 from outbound_guard.reply import Reply
@@ -28,10 +29,18 @@ class Pipeline:
     """Takes submissions through the house."""
 
     def __init__(
-        self, identifier: Identifier, directory: Directory, reputation: Reputation, policy: Policy, *, observe: bool
+        self,
+        identifier: Identifier,
+        directory: Directory,
+        reputation: Reputation,
+        policy: Policy,
+        *,
+        model: Model | None,
+        observe: bool,
     ) -> None:
         """`observe`: judge and record, but change nothing. Raises ConfigError for a policy that cannot be used."""
-        self.identifier, self.directory, self.reputation, self.observe = identifier, directory, reputation, observe
+        self.identifier, self.directory, self.reputation = identifier, directory, reputation
+        self.model, self.observe = model, observe
         self.use(policy)
 
     def use(self, policy: Policy) -> None:
@@ -70,10 +79,13 @@ class Pipeline:
         """
         message = parse(submission.content)
         sender = sender or self.identifier.identify(submission, message.headers)
-        seen = Observation(now, sender, submission.envelope.recipients, traits(sender, message), message.fingerprint)
+        opinion = self.model.score(message) if self.model else None
+        said = opinion[0] if opinion else 0.0
+        recipients = submission.envelope.recipients
+        seen = Observation(now, sender, recipients, traits(sender, message), message.fingerprint, said)
         memory = await self.reputation.recall(seen, count=count and held_for is None)
         carried = sums(memory.sender, now, self.reputation.half_life)
-        view = View(submission, sender, message, memory, now)
+        view = View(submission, sender, message, memory, opinion, now)
         signals, evidence = self.panel.look(view, carried, again=held_for is not None)
         around = circumstances(submission, sender, memory, self.directory, self.policy, now, held_for)
         verdict = decide(sender, signals, memory, self.policy, around)

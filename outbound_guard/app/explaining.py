@@ -13,6 +13,7 @@ from outbound_guard.accounts.directory import Directory
 from outbound_guard.clock import SystemClock
 from outbound_guard.config import Config, policy_of
 from outbound_guard.content import parse
+from outbound_guard.content.packaged import packaged_model
 from outbound_guard.mail import Envelope, Submission, Verdict, new_id
 from outbound_guard.pipeline import Pipeline
 from outbound_guard.reputation import Reputation
@@ -48,7 +49,9 @@ async def _judge_all(config: Config, contents: dict[str, bytes], account: str) -
     try:
         directory = Directory(None, clock)
         identifier = Identifier(config, directory.account_of)
-        pipeline = Pipeline(identifier, directory, Reputation(state), policy_of(config), observe=True)
+        pipeline = Pipeline(
+            identifier, directory, Reputation(state), policy_of(config), model=packaged_model(), observe=True
+        )
         verdicts = {}
         for name, content in contents.items():
             judgement = await pipeline.judge(_submission(content, account, clock.now()), clock.now(), count=False)

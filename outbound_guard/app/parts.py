@@ -20,6 +20,7 @@ from outbound_guard.accounts import Identifier, Tokens, secret
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.clock import SystemClock
 from outbound_guard.config import Config, ConfigError, load, policy_of
+from outbound_guard.content.packaged import packaged_model
 from outbound_guard.ledger.database import Ledger, url_of
 from outbound_guard.ledger.journal import Journal
 from outbound_guard.maillog import MailLog
@@ -88,7 +89,9 @@ class Parts:
         directory = Directory(ledger, self.clock)
         await directory.refresh()
         identifier = Identifier(config, directory.account_of)
-        pipeline = Pipeline(identifier, directory, Reputation(state), policy_of(config), observe=self.observe)
+        pipeline = Pipeline(
+            identifier, directory, Reputation(state), policy_of(config), model=packaged_model(), observe=self.observe
+        )
 
         async def keep_fresh() -> None:
             await directory.refresh()

@@ -32,8 +32,9 @@ _TRADES = (
 )
 _THINGS = (
     "garden chair,LED lamp,running shoes,coffee grinder,phone case,wool blanket,vitamin C,red wine,bicycle pump,"
-    "office chair,wireless headphones,tea set,winter jacket,rain boots,notebook A5,printer cartridge,steel bolts,"
-    "solar lamp,yoga mat,kitchen knife,dog food,ceiling fan,photo book,concert ticket,web hosting S,annual licence,face cream,car tyres"
+    "office chair,wireless headphones,tea set,winter jacket,rain boots,notebook A5,printer cartridge,"
+    "steel bolts,solar lamp,yoga mat,kitchen knife,dog food,ceiling fan,photo book,concert ticket,"
+    "web hosting S,annual licence,face cream,car tyres"
 )
 _CITIES = (
     "London Leeds Berlin Hamburg Lyon Paris Madrid Sevilla Milano Porto Utrecht Gdansk Chicago Austin Lagos Osaka Izmir"

@@ -3,11 +3,11 @@
 Needs nothing but Python; the same input and seed give the same file. Steps:
 
 1. Examples: a corpus (JSON lines with label, split and cluster), traffic traces with labels, composed samples.
-   Copies of one text (cluster, campaign, template) are thinned out, and every source weighs as the root of its size.
+   Copies of one text (campaign, template) are thinned out, and every source weighs as the root of its size.
 2. Fit: stochastic gradient descent with a step size per feature (AdaGrad, Duchi et al. 2011).
-3. Calibrate: each example is scored by a model that has not seen its source (for texts of one hand: its template), and the
-   weight of evidence is read off those scores by isotonic regression. So it says what the model is worth on mail of a
-   kind that it does not know, which is less than what it is worth on its own kind.
+3. Calibrate: each example is scored by a model that has not seen its source (for texts of one hand: its template), and
+   the weight of evidence is read off those scores by isotonic regression. So it says what the model is worth on mail of
+   a kind that it does not know, which is less than what it is worth on its own kind.
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ class Raw(msgspec.Struct):
 
     source: str
     group: str
-    """What must not be split between fitting and calibration: a source, or one hand's template."""
+    """What must not be split between fitting and calibration: a source, or one hand's template.
+
+    Empty for texts of the corpus in other clothes: they are learned from at the end only, else a source
+    that is left out would be seen after all.
+    """
     spam: bool
     content: bytes
 
@@ -112,7 +116,7 @@ def read_trace(folder: Path, seed: int) -> Iterator[Raw]:
     labels = [json.loads(line) for line in (folder / "labels.jsonl").read_text("utf-8").splitlines()]
     places = [json.loads(line)["message"] for line in (folder / "trace.jsonl").read_text("utf-8").splitlines()]
     order = list(range(len(labels)))
-    random.Random(seed).shuffle(order)
+    random.Random(seed).shuffle(order)  # noqa: S311 - a sample, not a secret.
     taken: Counter[tuple[str, str]] = Counter()
     with (folder / "messages.zbin").open("rb") as archive:
         for number in order:
@@ -127,7 +131,7 @@ def read_trace(folder: Path, seed: int) -> Iterator[Raw]:
                 continue
             _, offset, length = places[number].rsplit(":", 2)
             archive.seek(int(offset))
-            group = f"trace:{label['scenario']}" if single or label["label"] == "spam" else f"trace:{kind}"
+            group = "" if single or label["label"] == "spam" else f"trace:{kind}"
             yield Raw("trace", group, label["label"] == "spam", zlib.decompress(archive.read(int(length))))
 
 
@@ -135,7 +139,8 @@ def read_samples(seed: int, copies: int = COMPOSED) -> Iterator[Raw]:
     """Composed messages of every text in samples.txt."""
     for number, template in enumerate(samples.templates()):
         for copy in range(copies):
-            content = samples.compose(template, random.Random(f"{seed}/{number}/{copy}"))
+            generator = random.Random(f"{seed}/{number}/{copy}")  # noqa: S311 - texts, not secrets.
+            content = samples.compose(template, generator)
             yield Raw("samples", f"samples:{template.kind}", template.label == "spam", content)
 
 
@@ -157,7 +162,7 @@ def fit(examples: Examples, chosen: Sequence[int], known: bytearray, seed: int) 
     bias, bias_square = 0.0, 1e-6
     rows = {i: [n for n in examples.rows[i] if known[n]] for i in chosen}
     importance = dict(zip(chosen, _balance([(examples.sources[i], examples.spam[i]) for i in chosen]), strict=True))
-    generator = random.Random(seed)
+    generator = random.Random(seed)  # noqa: S311 - an order, not a secret.
     order = list(chosen)
     for _ in range(EPOCHS):
         generator.shuffle(order)
@@ -210,7 +215,7 @@ def _fold(group: str) -> int:
 
 
 def calibrate(scored: Sequence[tuple[float, bool, float]]) -> tuple[list[float], list[float]]:
-    """Knots (scores, weights of evidence) from (raw score, spam, importance); the importances of each label are balanced."""
+    """Knots (scores, weights of evidence) from (raw score, spam, importance); both labels count alike in sum."""
     ordered = sorted(scored)
     totals = {label: sum(weight for _, spam, weight in ordered if spam is label) for label in (True, False)}
     counts = {label: sum(1 for _, spam, _ in ordered if spam is label) for label in (True, False)}
@@ -235,13 +240,14 @@ def train(examples: Examples, seed: int, say: Callable[[str], None] = print) -> 
     """Fit and calibrate a model on `examples`."""
     everything = range(len(examples.rows))
     folds: dict[int, list[int]] = defaultdict(list)
-    for i in everything:
+    apart = [i for i in everything if examples.groups[i]]
+    for i in apart:
         folds[_fold(examples.groups[i])].append(i)
     importance = _balance([(examples.sources[i], examples.spam[i]) for i in everything])
     scored = []
     for number, left_out in sorted(folds.items()):
         outside = set(left_out)
-        chosen = [i for i in everything if i not in outside]
+        chosen = [i for i in apart if i not in outside]
         weights, bias = fit(examples, chosen, common(examples, chosen, MAX_FEATURES * 4), seed + number)
         scored += [(score(examples, i, weights, bias), examples.spam[i], importance[i]) for i in left_out]
         say(f"fold {number}: learned from {len(chosen)}, scored {len(left_out)}")
@@ -257,7 +263,8 @@ def train(examples: Examples, seed: int, say: Callable[[str], None] = print) -> 
         reverse=True,
     )[:MAX_FEATURES]
     names = list(examples.numbers)
-    largest = max(abs(weights[n]) for n in worth)
+    # Weights beyond the 99.9th percentile are cut there, so that 8 bits are fine enough for the others.
+    largest = sorted(abs(weights[n]) for n in worth)[-1 - len(worth) // 1000]
     about = About(bias, largest / 127, knots, evidence, f"{len(examples.rows)} messages, seed {seed}")
     say(f"{len(examples.rows)} messages, {len(worth)} features kept of {len(names)}")
     return Model({names[n]: weights[n] for n in worth}, about)

@@ -21,6 +21,7 @@ from outbound_guard.accounts import Identifier
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Config, Policy
+from outbound_guard.content.packaged import packaged_model
 from outbound_guard.mail import Envelope, Sender, Submission
 from outbound_guard.pipeline import Pipeline
 from outbound_guard.replay.driver import Driver
@@ -163,7 +164,11 @@ async def relay(policy: Policy) -> AsyncIterator[Relay]:
                 directory = Directory(None, clock)
                 reputation = Reputation(state)
                 identifier = Identifier(config, directory.account_of)
-                under_test = Relay(Pipeline(identifier, directory, reputation, policy, observe=False), state, clock)
+                under_test = Relay(
+                    Pipeline(identifier, directory, reputation, policy, model=packaged_model(), observe=False),
+                    state,
+                    clock,
+                )
                 yield under_test
                 under_test.close()
             finally:

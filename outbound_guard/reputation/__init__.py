@@ -55,7 +55,7 @@ _RECIPIENTS_KNOWN = 2000
 
 # How numbers go into the scripts: packed, which costs a tenth of numbers as text (learn.lua, recall.lua).
 _LOOK_UP = struct.Struct("<dBH")
-_HEAD = struct.Struct("<dBdBHHBBBB")
+_HEAD = struct.Struct("<dBdBfHHBBBB")
 _EVIDENCE = struct.Struct("<Bfff")
 _OUTCOME = struct.Struct("<BH")
 _SUSPEND = {"": 0, "sender": 1, "account": 2}
@@ -71,6 +71,8 @@ class Observation(msgspec.Struct, frozen=True):
     """Values of TRAITS, in that order; None where the message has none."""
     fingerprint: int = 0
     """Of the normalised text; 0 for none."""
+    content: float = 0.0
+    """What the content model says of it, in nats."""
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -151,7 +153,8 @@ class Reputation:
         campaign; `uncount`: the message did not go out, so it takes nothing from the sender's limits; `outcomes`: what
         the world answered already.
         """
-        head = (habit, len(seen.recipients), memory.new_recipients, _SUSPEND[suspend], uncount)
+        recipients = min(len(seen.recipients), 65_535)
+        head = (habit, seen.content, recipients, memory.new_recipients, _SUSPEND[suspend], uncount)
         present = b"".join([b"0" if value is None else b"1" for value in seen.traits])
         new = b"".join([b"1" if is_new else b"0" for is_new in memory.new_traits])
         hashes = memory.hashes if habit else ()
@@ -163,21 +166,19 @@ class Reputation:
 
     def outcome(self, sender: Sender, now: float, outcomes: Outcomes, evidence: Sequence[Evidence]) -> None:
         """Write behind what the world answered at `now` (unix seconds), and what that says."""
-        self._write(sender, now, (False, 0, 0, 0, False), evidence, outcomes, (b"", b""))
+        self._write(sender, now, (False, 0.0, 0, 0, 0, False), evidence, outcomes, (b"", b""))
 
     def _write(
         self,
         sender: Sender,
         now: float,
-        head: tuple[int, ...],
+        head: tuple[float, ...],
         evidence: Sequence[Evidence],
         outcomes: Outcomes,
         rest: tuple[bytes, ...],
     ) -> None:
-        habit, recipients, *others = head
-        packed = _HEAD.pack(
-            now, _keeper(sender), self.half_life, habit, min(recipients, 65_535), *others, len(evidence), len(outcomes)
-        )
+        who = (now, _keeper(sender), self.half_life)
+        packed = _HEAD.pack(*who, *head, len(evidence), len(outcomes))
         details = b"".join(
             [
                 *[_EVIDENCE.pack(item.slot, item.weight, item.low, item.high) for item in evidence],

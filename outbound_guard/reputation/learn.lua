@@ -1,17 +1,17 @@
 -- Write down what a judgement found and what the world answered. Written behind, not awaited.
 -- KEYS  1 sender's traffic   2 account's traffic   3 sender's profile   4 account's profile
 --       5 what the keeper of the habits knows (set of 32-bit hashes)
--- ARGV  1 packed ('<dBdBHHBBBB'; numbers in one string cost a tenth of numbers as text): now, which profile keeps the
---         habits (1 sender, 2 account), half-life of evidence (seconds), 1 if the message may become a habit, recipients,
---         new recipients, suspend as of now (0 no, 1 sender, 2 account), 1 to take the message out of the windows again,
+-- ARGV  1 packed ('<dBdBfHHBBBB'; numbers in one string cost a tenth of numbers as text): now, which profile keeps the
+--         habits (1 sender, 2 account), half-life of evidence (seconds), 1 if the message may become a habit, weight of its
+--         content (nats), recipients, new recipients, suspend as of now (0 no, 1 sender, 2 account), 1 to take the message out of the windows again,
 --         number of pieces of evidence, number of outcomes
 --       2 packed: for each piece of evidence ('<Bfff') slot, weight (nats), lowest and highest sum;
 --         for each outcome ('<BH') its number (0-based) and its recipients
 --       3 traits present as '0'/'1' letters   4 new traits likewise
 --       5.. hashes of traits and recipients ('' for none), which become known with the habit
 
-local now, keeper, half_life, habit, recipients, new, suspend, uncount, evidence, outcomes =
-    struct.unpack('<dBdBHHBBBB', ARGV[1])
+local now, keeper, half_life, habit, content, recipients, new, suspend, uncount, evidence, outcomes =
+    struct.unpack('<dBdBfHHBBBB', ARGV[1])
 local at = 1
 local sender = read(PROFILE, KEYS[3])
 
@@ -51,6 +51,8 @@ if habit == 1 then
     if #known > 0 and redis.call('SADD', KEYS[5], unpack(known)) > 0 then redis.call('EXPIRE', KEYS[5], KEEP) end
     local v = keeper == 1 and sender or account
     v[P.messages] = v[P.messages] + 1
+    v[P.content_seen] = math.min(v[P.content_seen] + 1, 50)
+    v[P.content] = v[P.content] + (content - v[P.content]) / v[P.content_seen]
     v[P.recipients] = v[P.recipients] + recipients
     v[P.new] = v[P.new] + new
     if v[P.recipients] > 4000 then  -- Old habits fade when there is plenty of news.

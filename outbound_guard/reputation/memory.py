@@ -41,6 +41,8 @@ PROFILE: Fields = (
     ("messages", "f"),
     ("recipients", "f"),
     ("new", "f"),
+    ("content", "f"),
+    ("content_seen", "f"),
     *((f"{t}_{c}", "f") for t in TRAITS for c in ("seen", "new")),
     *((o, "f") for o in OUTCOMES),
     ("outcomes_at", "d"),

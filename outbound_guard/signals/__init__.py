@@ -20,6 +20,7 @@ from outbound_guard.reputation import SLOTS, Evidence, Outcomes
 from outbound_guard.signals import (
     campaign,
     clients,
+    content,
     from_address,
     rate,
     recipients,
@@ -43,6 +44,7 @@ CHECKS: tuple[ModuleType, ...] = (
     campaign,
     structure,
     software,
+    content,
 )
 
 

@@ -16,6 +16,8 @@ class View(msgspec.Struct, frozen=True):
     sender: Sender
     message: Message
     memory: Memory
+    opinion: tuple[float, str] | None
+    """What the content model says: weight of evidence (nats) and a sentence; None without a model."""
     now: float
     """Unix seconds."""
 

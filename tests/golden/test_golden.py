@@ -1,6 +1,6 @@
 """Golden cases: a message, its sender, what is remembered, and the signals expected. A new case is a new file.
 
-A case is a TOML file: `message`, `[envelope]`, `[sender]`, `[memory]` (fields of the keeper's record; `new_recipients`,
+A case is a TOML file: `message`, `opinion` (what the content model says: weight and sentence), `[envelope]`, `[sender]`, `[memory]` (fields of the keeper's record; `new_recipients`,
 `new_traits`, `[memory.campaign]`), and `[expect]`: for each signal its least and greatest weight, or "silent".
 """
 
@@ -52,7 +52,7 @@ def view_of(case: dict[str, Any]) -> View:
         campaign=Campaign(**campaign) if campaign else None,
     )
     submission = Submission("i", NOW, envelope, content, "192.0.2.1")
-    return View(submission, sender, parse(content), memory, NOW)
+    return View(submission, sender, parse(content), memory, tuple(case["opinion"]) if "opinion" in case else None, NOW)
 
 
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
