@@ -7,8 +7,7 @@ Every other part of the house is one of these words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from outbound_guard.accounts import Identifier
 from outbound_guard.accounts.directory import Directory
@@ -16,13 +15,13 @@ from outbound_guard.actions import Actions, Outcome
 from outbound_guard.config import Policy
 from outbound_guard.content import parse
 from outbound_guard.content.model import Model
-from outbound_guard.delivery.classes import outcomes_of
+from outbound_guard.learning import Learning
 from outbound_guard.mail import Sender, Submission
 from outbound_guard.reply import Reply
-from outbound_guard.reputation import Observation, Outcomes, Reputation, sums
+from outbound_guard.reputation import Observation, Reputation, sums
 from outbound_guard.signals import Panel, View
 from outbound_guard.signals.traits import traits
-from outbound_guard.verdict import DEFER, RELAY, Judgement, circumstances, decide
+from outbound_guard.verdict import Judgement, circumstances, decide
 
 
 class Pipeline:
@@ -46,6 +45,7 @@ class Pipeline:
     def use(self, policy: Policy) -> None:
         """Judge by this policy from now on. Raises ConfigError for an unknown signal; then the old one stays."""
         self.panel, self.policy = Panel(policy), policy
+        self.learning = Learning(self.reputation, self.panel, policy, observe=self.observe)
 
     async def submit(
         self, submission: Submission, actions: Actions, done: Callable[[Judgement, Outcome], None]
@@ -55,12 +55,12 @@ class Pipeline:
         # Suspicion must be known before the next message comes; anything else can wait for the next hop's answer.
         suspicious = judgement.verdict.score >= self.policy.threshold.watch
         if suspicious:
-            self.learn(judgement)
+            self.learning.judged(judgement)
         outcome = await actions.carry_out(judgement, self.policy)
         if not suspicious:
-            self.learn(judgement, outcome.answers)
+            self.learning.judged(judgement, outcome.answers)
         elif outcome.answers:
-            self.answered(judgement.sender, judgement.memory.sender, submission.received, outcome.answers)
+            self.learning.answered(judgement.sender, judgement.memory.sender, submission.received, outcome.answers)
         done(judgement, outcome)
         return outcome.reply
 
@@ -90,35 +90,3 @@ class Pipeline:
         around = circumstances(submission, sender, memory, self.directory, self.policy, now, held_for)
         verdict = decide(sender, signals, memory, self.policy, around)
         return Judgement(submission, message, sender, seen, memory, verdict, evidence)
-
-    def learn(self, judgement: Judgement, answers: Sequence[Reply] = ()) -> None:
-        """Remember what a judgement found, and what the world answered already."""
-        verdict, sender, memory = judgement.verdict, judgement.sender, judgement.memory
-        if not memory.available:
-            return
-        suspicious = verdict.score >= self.policy.threshold.watch
-        outcomes = outcomes_of(answers)
-        self.reputation.learn(
-            judgement.seen,
-            memory,
-            # What a forwarder passes on was written by others.
-            [*judgement.evidence, *self.panel.answered(sender, outcomes, memory.sender)]
-            if sender.kind != "forwarder"
-            else [],
-            habit=verdict.action == RELAY and not suspicious,
-            suspend="sender" if verdict.suspend and not self.observe else "",
-            suspicious=suspicious,
-            uncount=verdict.action == DEFER and not self.observe,
-            outcomes=outcomes,
-        )
-
-    def answered(self, sender: Sender, record: Any, now: float, answers: Sequence[Reply]) -> None:
-        """Remember what the world answered at `now` (unix seconds), weighed against the sender's memory `record`."""
-        self._outcomes(sender, record, now, outcomes_of(answers))
-
-    def complained(self, sender: Sender, record: Any, now: float) -> None:
-        """Remember that a recipient has complained."""
-        self._outcomes(sender, record, now, [("complaint", 1)])
-
-    def _outcomes(self, sender: Sender, record: Any, now: float, outcomes: Outcomes) -> None:
-        self.reputation.outcome(sender, now, outcomes, self.panel.answered(sender, outcomes, record))

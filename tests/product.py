@@ -166,6 +166,13 @@ class Product:
         self._process = None
         until(lambda: not any(alive(pid) for pid in tree), "the killed processes have gone")
 
+    def kill_supervisor(self) -> None:
+        """SIGKILL to the first process alone; its children see to their own end."""
+        process = self._running()
+        process.kill()
+        process.wait()
+        self._process = None
+
     def signal(self, number: signal.Signals) -> None:
         """A signal to the first process."""
         self._running().send_signal(number)

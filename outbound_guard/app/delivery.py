@@ -41,7 +41,7 @@ async def run(config: Config, child: Child) -> None:
             if final:
                 metrics.observe("delivery_seconds", now - entry.received)
             if peer and entry.code != CODE:
-                pipeline.answered(_sender(entry), NO_PROFILE, now, (reply,))
+                pipeline.learning.answered(_sender(entry), NO_PROFILE, now, (reply,))
 
         def on_review(entry: Entry, verdict: Verdict | None, outcome: str) -> None:
             change = {"quarantined": "quarantine"}.get(outcome, outcome)

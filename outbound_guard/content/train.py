@@ -156,7 +156,7 @@ def _balance(sources: Sequence[tuple[str, bool]]) -> list[float]:
 
 
 def fit(examples: Examples, chosen: Sequence[int], known: bytearray, seed: int) -> tuple[list[float], float]:
-    """Weights by feature number and the bias, learned from the examples `chosen`; only features marked `known` count."""
+    """Weights by feature number, and the bias, from the examples `chosen`; only features marked `known` count."""
     weights = [0.0] * len(examples.numbers)
     squares = [1e-6] * len(examples.numbers)
     bias, bias_square = 0.0, 1e-6

@@ -82,7 +82,7 @@ class Relay:
 
     async def _tx(self, event: dict[str, Any]) -> dict[str, Any]:
         judgement = await self._pipeline.judge(self._submission(event), event["t"])
-        self._pipeline.learn(judgement)
+        self._pipeline.learning.judged(judgement)
         known = _Sent(event, judgement.sender, judgement.memory.sender, judgement.message.fingerprint)
         self._sent.setdefault(event["id"], known)
         self._senders[judgement.sender.name] = judgement.sender
@@ -98,11 +98,11 @@ class Relay:
     def _answered(self, event: dict[str, Any]) -> None:
         known = self._sent[event["id"]]
         if event["ev"] == "complaint":
-            self._pipeline.complained(known.sender, known.record, event["t"])
+            self._pipeline.learning.complained(known.sender, known.record, event["t"])
             return
         code, _, text = event["reply"].partition(" ")
         replies = [parse(int(code), text)] * len(event["rcpt_to"])
-        self._pipeline.answered(known.sender, known.record, event["t"], replies)
+        self._pipeline.learning.answered(known.sender, known.record, event["t"], replies)
 
     async def _reviewed(self, event: dict[str, Any]) -> None:
         sender = self._senders.get(event["account"] or "")

@@ -123,6 +123,7 @@ def test_smtplib(house: House, listener: int) -> None:
     mail["From"], mail["To"], mail["Subject"] = LOGIN, "bob@there.test, bea@there.test", f"smtplib {listener}"
     mail.set_content("Grüße\n.\n" + "x" * 900 + "\n")
     mail.add_attachment(bytes(range(256)) * 10, maintype="application", subtype="octet-stream", filename="a.bin")
+    mail.set_boundary("edge")
     host, port = house.product.listener(listener)
     client = smtplib.SMTP_SSL(host, port, context=house.tls) if listener == IMPLICIT else smtplib.SMTP(host, port)
     with client:

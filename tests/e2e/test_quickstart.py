@@ -7,13 +7,12 @@ import os
 import re
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.service import GUARD, Service
+from tests.product import GUARD, Product, until
 
 ROOT = Path(__file__).resolve().parents[2]
 TOUR = (ROOT / "README.md").read_text().partition("## Five minutes with swaks")[2].partition("\n## ")[0]
@@ -26,13 +25,13 @@ pytestmark = pytest.mark.skipif(not shutil.which("swaks"), reason="swaks is not 
 class Tour:
     """A terminal in which the blocks of the README are typed, one after the other."""
 
-    def __init__(self, folder: Path, service: Service) -> None:
+    def __init__(self, folder: Path, service: Product) -> None:
         self.folder, self.service = folder, service
         self.blocks = list(BLOCKS)
         self.settings = self.blocks.pop(0)
 
     def type(self, commands: str) -> subprocess.CompletedProcess[str]:
-        text = f"set -eu\n{self.settings}\n{commands}".replace("127.0.0.1:2525", f"127.0.0.1:{self.service.port()}")
+        text = f"set -eu\n{self.settings}\n{commands}".replace("127.0.0.1:2525", self.service.address)
         # The README's folder is the clone; the commands lie elsewhere here.
         environment = {**os.environ, "PATH": f"{GUARD.parent}:{os.environ['PATH']}"}
         return subprocess.run(["sh", "-c", text], cwd=self.folder, env=environment, capture_output=True, text=True)
@@ -68,30 +67,20 @@ def tour(tmp_path: Path) -> Iterator[Tour]:
     config.write_text(
         config.read_text().replace("127.0.0.1:2525", "127.0.0.1:0") + '[metrics]\naddress = "127.0.0.1:0"\n'
     )
-    with Service(config) as service:
+    with Product(config) as service:
         yield Tour(tmp_path, service)
-
-
-def eventually(what: Callable[[], bool], seconds: float = 20.0) -> bool:
-    """True as soon as `what` is; the ledger and the queue work beside the answer to the client."""
-    end = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def test_the_tour_of_the_readme(tour: Tour) -> None:
     shown = tour.next()
     assert len(tour.sink()) == 10, shown
     assert all("Subject: Order" in message for message in tour.sink())
-    assert eventually(lambda: tour.account()["day"] == {"relay": 10}), tour.account()
+    until(lambda: tour.account()["day"] == {"relay": 10}, tour.account)
 
     tour.next()
     let_through = len(tour.sink()) - 10
     assert let_through <= 5, "the burst was not contained"
-    assert eventually(lambda: len(tour.held()) == 12 - let_through), tour.held()
+    until(lambda: len(tour.held()) == 12 - let_through, tour.held)
     held = tour.held()
     assert {message["action"] for message in held} == {"hold", "quarantine"}
     assert all(message["reasons"] for message in held)
@@ -101,12 +90,12 @@ def test_the_tour_of_the_readme(tour: Tour) -> None:
     assert re.search(r"^\+\d+\.\d\d +structure +defects: double_extension, executable_attachment", said, re.M), said
 
     tour.next(first)
-    assert eventually(lambda: len(tour.sink()) == 10 + let_through + 1), tour.service.said()
+    until(lambda: len(tour.sink()) == 10 + let_through + 1, tour.service.said)
     released = [message for message in tour.sink() if f"Subject: {held[0]['subject']}\n" in message]
     assert len(released) == 1
-    assert eventually(lambda: first not in {message["id"] for message in tour.held()})
+    until(lambda: first not in {message["id"] for message in tour.held()})
 
     tour.next()
-    assert eventually(lambda: not tour.held()), tour.held()
-    assert eventually(lambda: "OG-SUSPENDED" in tour.answer()), tour.answer()
+    until(lambda: not tour.held(), tour.held)
+    until(lambda: "OG-SUSPENDED" in tour.answer(), tour.answer)
     assert tour.blocks == []

@@ -1,0 +1,57 @@
+"""What judgements and the world's answers teach: it goes into the memory, written behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from outbound_guard.config import Policy
+from outbound_guard.delivery.classes import outcomes_of
+from outbound_guard.mail import Sender
+from outbound_guard.reply import Reply
+from outbound_guard.reputation import Outcomes, Reputation
+from outbound_guard.signals import Panel
+from outbound_guard.verdict import DEFER, RELAY, Judgement
+
+
+class Learning:
+    """Remembers. Nothing here waits."""
+
+    def __init__(self, reputation: Reputation, panel: Panel, policy: Policy, *, observe: bool) -> None:
+        """`observe`: evidence and habits are learned, but nobody is suspended."""
+        self._reputation, self._panel, self._policy, self._observe = reputation, panel, policy, observe
+
+    def judged(self, judgement: Judgement, answers: Sequence[Reply] = ()) -> None:
+        """Remember what a judgement found, and what the world answered already."""
+        verdict, sender, memory = judgement.verdict, judgement.sender, judgement.memory
+        if not memory.available:
+            return
+        suspicious = verdict.score >= self._policy.threshold.watch
+        outcomes = outcomes_of(answers)
+        # What a forwarder passes on was written by others: it is no evidence against it.
+        fresh = judgement.evidence if sender.kind != "forwarder" else ()
+        self._reputation.learn(
+            judgement.seen,
+            memory,
+            [*fresh, *self._panel.answered(sender, outcomes, memory.sender)],
+            # Only what went out without suspicion may become a habit.
+            habit=verdict.action == RELAY and not suspicious,
+            suspend="sender" if verdict.suspend and not self._observe else "",
+            suspicious=suspicious,
+            uncount=verdict.action == DEFER and not self._observe,
+            outcomes=outcomes,
+        )
+
+    def answered(self, sender: Sender, profile: Any, now: float, answers: Sequence[Reply]) -> None:
+        """Remember what the world answered at `now` (unix seconds).
+
+        It is weighed against the sender's `profile` (reputation.Memory.sender).
+        """
+        self._outcomes(sender, profile, now, outcomes_of(answers))
+
+    def complained(self, sender: Sender, profile: Any, now: float) -> None:
+        """Remember that a recipient has complained."""
+        self._outcomes(sender, profile, now, [("complaint", 1)])
+
+    def _outcomes(self, sender: Sender, profile: Any, now: float, outcomes: Outcomes) -> None:
+        self._reputation.outcome(sender, now, outcomes, self._panel.answered(sender, outcomes, profile))

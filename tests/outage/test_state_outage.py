@@ -1,0 +1,153 @@
+"""Redis hangs, dies and comes back while mail flows: nobody waits for it for long, and the metrics say so."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.loadclient import Load, mail, reconcile
+from tests.nexthop import NextHop
+from tests.product import Hops, Product, alive, kill, message, until
+
+PATIENCE = 5.0
+"""Seconds an answer may take while the store hangs. Ours gives up after half a second; a busy machine needs some."""
+
+
+class Redis:
+    """A server of one's own, as an operator would run it beside the product."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.port = int(server.getsockname()[1])
+        self.start()
+
+    def start(self) -> None:
+        program = shutil.which("valkey-server") or shutil.which("redis-server")
+        assert program
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        self.process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+        until(self._answers, "Redis answers")
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as asking:
+                asking.sendall(b"PING\r\n")
+                return asking.recv(7) == b"+PONG\r\n"
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    if not (shutil.which("valkey-server") or shutil.which("redis-server")):
+        pytest.skip("redis-server is not installed")
+    redis = Redis(tmp_path)
+    yield redis
+    redis.kill()
+
+
+class Flow:
+    """Mail that flows all the time: eight senders."""
+
+    def __init__(self, hops: Hops, product: Product, hop: NextHop) -> None:
+        import random
+
+        rng = random.Random(1)
+        self._hops, self._hop = hops, hop
+        self.load = Load(
+            lambda: product.address,
+            lambda key: mail(key, f"s{rng.randrange(200)}@customer.test", [f"r{key}@there.test"], 2000, rng),
+        )
+        hops.call(self.load.start())
+
+    def goes_on(self, number: int = 60) -> None:
+        """Return when so many more messages have been answered."""
+        wanted = len(self.load.answered) + number
+        until(lambda: len(self.load.answered) >= wanted, "mail flows on")
+
+    def end(self) -> None:
+        """All are answered; each has arrived, once; nobody had to wait for long."""
+        answered = self._hops.call(self.load.finish()).values()
+        account = reconcile(answered, self._hop.messages)
+        assert (account.lost, account.corrupted, account.duplicated) == ([], [], {})
+        assert all(one.reply.startswith("250 ") and one.tries == 1 for one in answered)
+        assert max(one.longest for one in answered) < PATIENCE
+
+
+def test_redis_hangs_dies_and_comes_back(tmp_path: Path, redis: Redis) -> None:
+    with Hops() as hops:
+        hop = hops.start()
+        more = f'[state]\nurl = "redis://127.0.0.1:{redis.port}"\n'
+        with Product.made(tmp_path / "guard", smarthosts=[hop.address], more=more) as product:
+            flow = Flow(hops, product, hop)
+            flow.goes_on()
+            assert product.metric("state_up") == 1
+            assert product.metric("state_errors_total") == 0
+
+            redis.process.send_signal(signal.SIGSTOP)
+            flow.goes_on()
+            until(lambda: product.metric("state_up") == 0, "the metrics say that it is down")
+            assert product.metric("state_errors_total", kind="timeout") >= 1
+            assert product.get("/readyz")[0] == 503
+            flow.goes_on()
+            redis.process.send_signal(signal.SIGCONT)
+            until(lambda: product.metric("state_up") == 1, "the metrics say that it is up")
+            flow.goes_on()
+
+            redis.kill()
+            flow.goes_on()
+            until(lambda: product.metric("state_up") == 0, "the metrics say that it is down")
+            flow.goes_on()
+            redis.start()
+            until(lambda: product.metric("state_up") == 1, "the metrics say that it is up")
+            until(lambda: product.get("/readyz") == (200, "ready\n"), "all is well again")
+            before = product.metric("state_errors_total")
+            flow.goes_on()
+            assert product.metric("state_errors_total") == before, "it is not used again"
+            flow.end()
+
+
+def test_redis_is_away_when_the_product_starts(tmp_path: Path, redis: Redis) -> None:
+    redis.kill()
+    with Hops() as hops:
+        hop = hops.start()
+        more = f'[state]\nurl = "redis://127.0.0.1:{redis.port}"\n'
+        with Product.made(tmp_path / "guard", smarthosts=[hop.address], relays=1, more=more) as product:
+            with product.client() as client:
+                assert client.submit("a@x.test", ["b@y.test"], message("without memory")).startswith("250 ")
+            redis.start()
+            until(lambda: product.metric("state_up") == 1, "it is found")
+
+
+def test_the_private_server_hangs_and_is_killed(tmp_path: Path) -> None:
+    with Hops() as hops:
+        hop = hops.start()
+        with Product.made(tmp_path, smarthosts=[hop.address]) as product:
+            flow = Flow(hops, product, hop)
+            flow.goes_on()
+            server = product.processes()["state"]
+            flow_on = flow.goes_on
+            import os
+
+            os.kill(server, signal.SIGSTOP)
+            flow_on()
+            until(lambda: product.metric("state_up") == 0, "the metrics say that it is down")
+            kill(server)
+            until(lambda: not alive(server))
+            flow_on()
+            until(lambda: product.metric("state_up") == 1, "the metrics say that it is up")
+            assert product.processes()["state"] != server
+            assert product.metric("restarts_total", role="state") == 1
+            flow_on()
+            flow.end()
