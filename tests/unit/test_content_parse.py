@@ -139,7 +139,9 @@ def test_hidden_text(style: str) -> None:
     assert message.hidden_text == "never seen"
 
 
-@pytest.mark.parametrize("style", ["font-size:10px", "opacity:0.9", "color:#333", "color:#fff;background:#000", "width:0"])
+@pytest.mark.parametrize(
+    "style", ["font-size:10px", "opacity:0.9", "color:#333", "color:#fff;background:#000", "width:0"]
+)
 def test_text_that_is_seen(style: str) -> None:
     message = parse(page(f'<body>one <div style="{style}">two</div></body>'))
     assert message.text == "one two"

@@ -1,0 +1,87 @@
+"""Messages made to stall a parser: each is read to the end of what is looked at, in bounded work."""
+
+import time
+
+import pytest
+
+from outbound_guard.content import Message, features, parse
+
+HEAD = b"From: a@b.example\r\nTo: x@y.example\r\nSubject: s\r\n"
+HTML = HEAD + b"Content-Type: text/html\r\n\r\n"
+MIXED = HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+PROPERTIES = [name for name in dir(Message) if isinstance(getattr(Message, name), property)]
+
+
+def nested(depth: int) -> bytes:
+    out = HEAD
+    for level in range(depth):
+        out += b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (level, level)
+    return out
+
+
+CASES = {
+    "long text": HEAD + b"\r\n" + b"hello world this is text\r\n" * 40_000,
+    "one line": HEAD + b"\r\n" + b"a" * 1_000_000,
+    "different words": HEAD + b"\r\n" + b"".join(b"%x " % (n * 7919) for n in range(130_000)),
+    "nested multiparts": nested(20_000),
+    "nested messages": HEAD + b"Content-Type: message/rfc822\r\n\r\n" * 30_000,
+    "many parts": MIXED + b"--b\r\n\r\nx\r\n" * 100_000,
+    "almost delimiters": MIXED + b"--bx\r\n\r\nx\r\n" * 100_000,
+    "dashes": HEAD + b'Content-Type: multipart/mixed; boundary="' + b"-" * 69 + b'"\r\n\r\n' + b"-" * 1_000_000,
+    "header fields": b"a: b\r\n" * 170_000,
+    "folded field": b"Subject: a\r\n" + b" b\r\n" * 250_000,
+    "encoded words": b"Subject: " + b"=?utf-8?q?a?= " * 70_000 + b"\r\n\r\n",
+    "parameters": b"Content-Type: multipart/mixed; " + b"a=b;" * 200_000 + b"\r\n\r\n",
+    "quotes": b"From: " + b'"\\' * 400_000 + b"\r\n\r\n",
+    "addresses": b"From: " + b"<a@b>," * 100_000 + b"\r\n\r\n",
+    "nested elements": HTML + b"<b>" * 300_000,
+    "hidden elements": HTML + b'<div style="display:none">x' * 40_000,
+    "white elements": HTML + b'<div style="color:#fff">x' * 40_000,
+    "links": HTML + b'<a href="http://a.b.c.example/x">www.foo.example</a>' * 20_000,
+    "links around tables": HTML + b"<a href=//x.example><table>" * 20_000,
+    "formatting": HTML + b"<p><b><i><u><font>" * 60_000,
+    "brackets": HTML + b"<" * 1_000_000,
+    "comments": HTML + b"<!--" * 250_000,
+    "attributes": HTML + b"<a " + b"".join(b" x%d=1" % n for n in range(100_000)),
+    "templates": HTML + b"<template><script>" * 60_000,
+    "urls": HEAD + b"\r\n" + b"".join(b"http://x%d.y.example/ " % n for n in range(50_000)),
+    "scheme ends": HEAD + b"\r\n" + b"://" * 330_000,
+    "utf-7": HEAD + b"Content-Type: text/plain; charset=utf-7\r\n\r\n" + b"+AAA" * 250_000,
+    "iso-2022-jp": HEAD + b"Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n" + b"\x1b$B\x1b(B" * 150_000,
+    "broken base64": HEAD + b"Content-Transfer-Encoding: base64\r\n\r\n" + b"=a" * 500_000,
+    "file names": MIXED + (b"--b\r\nContent-Type: a/b; name*0*=utf-8''" + b"%41" * 2500 + b"\r\n\r\nx\r\n") * 130,
+    "nul": b"\0" * 1_000_000,
+    "mixed scripts": HEAD + b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + "раypаl \u200b".encode() * 90_000,
+    "cjk": HEAD + b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + "您的订单已经确认".encode() * 45_000,
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_megabyte_made_to_stall(case: str) -> None:
+    spent = 1.0
+    for _ in range(4):  # The least of four: the machine may be busy with other things.
+        start = time.process_time()
+        message = parse(CASES[case])
+        for name in PROPERTIES:
+            getattr(message, name)
+        features.extract(message)
+        spent = min(spent, time.process_time() - start)
+        if spent < 0.05:
+            break
+    assert spent < 0.05
+
+
+def test_what_is_kept_is_bounded() -> None:
+    message = parse(CASES["long text"])
+    assert len(message.text) <= 32_000
+    assert len(parse(CASES["hidden elements"]).hidden_text) <= 4_000
+    assert len(parse(CASES["links"]).links) <= 100
+    assert len(parse(CASES["urls"]).urls) <= 100
+    assert len(parse(CASES["many parts"]).attachments) <= 60
+    assert len(features.extract(message)) < 1500
+
+
+def test_the_header_ends_where_it_ends_even_if_it_is_not_all_read() -> None:
+    # Who removes fields before relaying goes by this place.
+    content = b"From: a@b.example\r\n" + b"X: y\r\n" * 20_000 + b"X-AuthUser: x\r\n\r\nbody"
+    assert content[parse(content).headers.end :] == b"body"
