@@ -1,6 +1,7 @@
 """WHAT: the checks. Each looks at one thing, says what it weighs and why; none acts.
 
-A check is a module with NAME, VOLUME, LOW, HIGH, a `Settings` table and `look(view, settings)`. What it finds is a
+A check is a module with NAME, VOLUME (it is about volume alone), NEEDS_MEMORY (it is not asked while the store is down),
+LOW, HIGH, a `Settings` table and `look(view, settings)`. What it finds is a
 weight of evidence: a log-likelihood ratio in nats, positive for abuse. For each sender the findings of each check are
 added up, fading with time, within [LOW, HIGH]: the same oddity seen a hundred times is not a hundred independent
 proofs. The sum over all checks is the score.
@@ -48,7 +49,7 @@ CHECKS: tuple[ModuleType, ...] = (
 )
 
 
-class _Armed(msgspec.Struct, frozen=True):
+class _Armed(msgspec.Struct, frozen=True, kw_only=True):
     """A check with its settings."""
 
     slot: int
@@ -58,6 +59,7 @@ class _Armed(msgspec.Struct, frozen=True):
     scale: float
     shadow: bool
     volume: bool
+    needs_memory: bool
     low: float
     high: float
 
@@ -87,6 +89,8 @@ class Panel:
         """
         signals, evidence = [], []
         for check in self._armed:
+            if check.needs_memory and not view.memory.available:
+                continue
             found = check.look(view, check.settings)
             carried = sums[check.slot]
             if found is None:
@@ -144,7 +148,16 @@ def _arm(slot: int, check: ModuleType, table: dict[str, Any]) -> _Armed | None:
     if mode == "off":
         return None
     return _Armed(
-        slot, check.NAME, check.look, settings, float(scale), mode == "shadow", check.VOLUME, check.LOW, check.HIGH
+        slot=slot,
+        name=check.NAME,
+        look=check.look,
+        settings=settings,
+        scale=float(scale),
+        shadow=mode == "shadow",
+        volume=check.VOLUME,
+        needs_memory=check.NEEDS_MEMORY,
+        low=check.LOW,
+        high=check.HIGH,
     )
 
 

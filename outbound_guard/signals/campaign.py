@@ -10,6 +10,7 @@ from outbound_guard.signals.view import Finding, View
 
 NAME = "campaign"
 VOLUME = False
+NEEDS_MEMORY = True
 LOW, HIGH = -6.0, 6.0
 
 

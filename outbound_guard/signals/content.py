@@ -8,6 +8,7 @@ from outbound_guard.signals.view import Finding, View
 
 NAME = "content"
 VOLUME = False
+NEEDS_MEMORY = False
 LOW, HIGH = -1.0, 5.0
 
 

@@ -10,6 +10,7 @@ from outbound_guard.signals.view import Finding, View
 
 NAME = "from_address"
 VOLUME = False
+NEEDS_MEMORY = True
 LOW, HIGH = -0.5, 4.0
 
 

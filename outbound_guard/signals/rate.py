@@ -11,6 +11,7 @@ from outbound_guard.signals.view import Finding, View
 
 NAME = "rate"
 VOLUME = True
+NEEDS_MEMORY = True
 LOW, HIGH = 0.0, 7.0
 
 

@@ -9,6 +9,7 @@ from outbound_guard.signals.view import Finding, View
 
 NAME = "recipients"
 VOLUME = False
+NEEDS_MEMORY = True
 LOW, HIGH = -1.0, 4.0
 
 

@@ -11,6 +11,7 @@ from outbound_guard.signals.view import Finding, View
 
 NAME = "refusals"
 VOLUME = False
+NEEDS_MEMORY = True
 LOW, HIGH = -1.5, 8.0
 
 

@@ -11,6 +11,7 @@ from outbound_guard.signals.view import Finding, View
 
 NAME = "script"
 VOLUME = False
+NEEDS_MEMORY = True
 LOW, HIGH = -0.5, 5.0
 
 # Places for uploads, pictures and style sheets; code made at run time; files with a hidden or double name.

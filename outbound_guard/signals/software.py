@@ -9,6 +9,7 @@ from outbound_guard.signals.view import Finding, View
 
 NAME = "software"
 VOLUME = False
+NEEDS_MEMORY = True
 LOW, HIGH = -0.5, 2.5
 
 

@@ -8,6 +8,7 @@ from outbound_guard.signals.view import Finding, View
 
 NAME = "structure"
 VOLUME = False
+NEEDS_MEMORY = False
 LOW, HIGH = 0.0, 5.0
 
 
