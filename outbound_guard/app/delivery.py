@@ -65,6 +65,8 @@ async def run(config: Config, child: Child) -> None:
         async def measure() -> None:
             for state, number in (await parts.spool.counts()).items():
                 metrics.gauge("spool_messages", number, state)
+            for pool, up in delivery.healthy().items():
+                metrics.gauge("next_hop_up", float(up), pool)
 
         parts.every(5.0, measure)
         parts.measure()

@@ -77,6 +77,8 @@ async def run(config: Config, child: Child) -> None:
 
         async def measure() -> None:
             metrics.gauge("sessions", len(sessions))
+            for pool, up in delivery.healthy().items():
+                metrics.gauge("next_hop_up", float(up), pool)
 
         parts.every(1.0, measure)
         parts.measure()

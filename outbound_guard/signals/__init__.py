@@ -1,10 +1,16 @@
 """WHAT: the checks. Each looks at one thing, says what it weighs and why; none acts.
 
-A check is a module with NAME, VOLUME (it is about volume alone), NEEDS_MEMORY (it is not asked while the store is down),
-LOW, HIGH, a `Settings` table and `look(view, settings)`. What it finds is a
-weight of evidence: a log-likelihood ratio in nats, positive for abuse. For each sender the findings of each check are
-added up, fading with time, within [LOW, HIGH]: the same oddity seen a hundred times is not a hundred independent
-proofs. The sum over all checks is the score.
+A check is a module with a `Settings` table, `look(view, settings)`, and
+
+    NAME           as in the policy, the log, the metrics and the documentation
+    VOLUME         it is about volume alone: it may hold, never convict
+    NEEDS_MEMORY   it is not asked while the store is down
+    ADDS_UP        what it finds is added up over a sender's messages, fading with time; otherwise it speaks of the
+                   state of things, or of this one message, and is found anew each time
+    LOW, HIGH      bounds of its contribution: the same oddity seen a hundred times is not a hundred independent proofs
+
+What it finds is a weight of evidence: a log-likelihood ratio in nats, positive for abuse. The sum over all checks is
+the score.
 """
 
 from __future__ import annotations
@@ -60,6 +66,7 @@ class _Armed(msgspec.Struct, frozen=True, kw_only=True):
     shadow: bool
     volume: bool
     needs_memory: bool
+    adds_up: bool
     low: float
     high: float
 
@@ -94,13 +101,13 @@ class Panel:
             found = check.look(view, check.settings)
             carried = sums[check.slot]
             if found is None:
-                if abs(carried) >= 0.01 and not check.volume:
+                if abs(carried) >= 0.01 and check.adds_up:
                     signals.append(Signal(check.name, carried, "from earlier mail", False, check.shadow))
                 continue
             fresh, reason = found
             fresh *= check.scale
-            if check.volume:
-                total = min(fresh, check.high)
+            if not check.adds_up:
+                total = min(max(fresh, check.low), check.high)
             elif again and view.sender.kind != "forwarder":
                 total = carried
             else:
@@ -156,6 +163,7 @@ def _arm(slot: int, check: ModuleType, table: dict[str, Any]) -> _Armed | None:
         shadow=mode == "shadow",
         volume=check.VOLUME,
         needs_memory=check.NEEDS_MEMORY,
+        adds_up=check.ADDS_UP,
         low=check.LOW,
         high=check.HIGH,
     )

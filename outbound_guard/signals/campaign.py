@@ -11,6 +11,7 @@ from outbound_guard.signals.view import Finding, View
 NAME = "campaign"
 VOLUME = False
 NEEDS_MEMORY = True
+ADDS_UP = False
 LOW, HIGH = -6.0, 6.0
 
 
@@ -34,7 +35,7 @@ def look(view: View, settings: Settings) -> Finding | None:
     if campaign.good > campaign.bad:
         return -settings.confirmed, f"this text was released {campaign.good} times"
     # Forwarders and shops with one template share texts too: what counts is that its senders are suspects.
-    if campaign.hot and campaign.hot * 2 >= campaign.senders - 1 and view.sender.kind != "forwarder":
+    if campaign.hot >= 2 and campaign.hot * 2 >= campaign.senders - 1 and view.sender.kind != "forwarder":
         weight = min(settings.most, settings.hot * log1p(campaign.hot))
         return weight, f"{campaign.hot} of {campaign.senders - 1} other senders of this text are under suspicion"
     return None

@@ -10,6 +10,7 @@ from outbound_guard.signals.view import Finding, View
 NAME = "clients"
 VOLUME = False
 NEEDS_MEMORY = True
+ADDS_UP = True
 LOW, HIGH = -0.5, 6.0
 
 

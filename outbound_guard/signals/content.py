@@ -9,6 +9,7 @@ from outbound_guard.signals.view import Finding, View
 NAME = "content"
 VOLUME = False
 NEEDS_MEMORY = False
+ADDS_UP = True
 LOW, HIGH = -1.0, 5.0
 
 

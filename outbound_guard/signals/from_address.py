@@ -11,6 +11,7 @@ from outbound_guard.signals.view import Finding, View
 NAME = "from_address"
 VOLUME = False
 NEEDS_MEMORY = True
+ADDS_UP = True
 LOW, HIGH = -0.5, 4.0
 
 

@@ -12,6 +12,7 @@ from outbound_guard.signals.view import Finding, View
 NAME = "rate"
 VOLUME = True
 NEEDS_MEMORY = True
+ADDS_UP = False
 LOW, HIGH = 0.0, 7.0
 
 
@@ -24,6 +25,12 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How many times its highest calm hour a sender may reach."""
     steepness: float = 2.0
     """Nats for each doubling beyond that."""
+    proven: float = 30.0
+    """Deliveries of late after which the answers of the world count more than the volume."""
+    proven_unknown: float = 0.1
+    """Share of unknown or refused recipients up to which those answers are good."""
+    proven_share: float = 0.25
+    """Part of the weight that is left then."""
 
 
 def look(view: View, settings: Settings) -> Finding | None:
@@ -34,7 +41,12 @@ def look(view: View, settings: Settings) -> Finding | None:
     usual = max(settings.floor, settings.factor * peak)
     if sent <= usual:
         return None
-    # The sum is the state of the last hour, not a memory: what is already in it is not added again.
-    return settings.steepness * log(
-        sent / usual, 2
-    ), f"{sent:.0f} recipients in the last hour, usually at most {peak:.0f}"
+    weight = settings.steepness * log(sent / usual, 2)
+    reason = f"{sent:.0f} recipients in the last hour, usually at most {peak:.0f}"
+    # A first newsletter is as large as a spam run, but its recipients exist: the first slice shows which it is.
+    profile = memory.sender
+    bad = profile.unknown_user + profile.refused
+    if profile.delivered >= settings.proven and bad <= settings.proven_unknown * (bad + profile.delivered):
+        weight *= settings.proven_share
+        reason += f"; of {profile.delivered + bad:.0f} answers of late {profile.delivered:.0f} were good"
+    return weight, reason

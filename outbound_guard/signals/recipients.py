@@ -10,6 +10,7 @@ from outbound_guard.signals.view import Finding, View
 NAME = "recipients"
 VOLUME = False
 NEEDS_MEMORY = True
+ADDS_UP = True
 LOW, HIGH = -1.0, 4.0
 
 

@@ -12,6 +12,7 @@ from outbound_guard.signals.view import Finding, View
 NAME = "refusals"
 VOLUME = False
 NEEDS_MEMORY = True
+ADDS_UP = True
 LOW, HIGH = -1.5, 8.0
 
 
@@ -20,34 +21,37 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     bad_list: float = 0.15
     """Share of unknown recipients in an abuser's list."""
-    own_list: float = 0.01
+    own_list: float = 0.02
     """Share of unknown recipients of an honest sender of whom nothing is known."""
-    refused: float = 1.6
-    """Nats for a recipient refused for content or policy."""
+    bad_refused: float = 0.1
+    """Share of an abuser's recipients that is refused for content or policy."""
+    own_refused: float = 0.005
+    """The same of an honest sender of whom nothing is known."""
     complaint: float = 2.5
     """Nats for a complaint."""
     most: float = 1.8
-    """Nats one answer can add."""
+    """Nats one bad answer can add."""
+    counted: int = 5
+    """Bad answers to one message that count: they were not chosen independently."""
 
 
-def weigh(outcome: str, recipients: int, record: Any, settings: Settings) -> float:
+def weigh(outcome: str, recipients: int, profile: Any, settings: Settings) -> float:
     """Weight (nats) of an answer of class `outcome` (reputation.OUTCOMES) for so many recipients.
 
-    `record` is the sender's memory: who has always had a few dead addresses is not suspected for one more.
+    `profile` is the sender's memory: who has always had a few dead addresses is not suspected for one more.
     """
-    counted = min(recipients, 5)
-    known = record.delivered + record.unknown_user
-    p = min(0.5, (record.unknown_user + settings.own_list * 50) / (known + 50))
+    known = profile.delivered + profile.unknown_user + profile.refused + 50
+    unknown = min(0.5, (profile.unknown_user + settings.own_list * 50) / known)
+    refused = min(0.5, (profile.refused + settings.own_refused * 50) / known)
+    counted = min(recipients, settings.counted)
     if outcome == "unknown_user":
-        return min(settings.most, max(0.0, log(settings.bad_list / p)) * 0.65) * counted
-    if outcome == "delivered":
-        return min(0.0, log((1 - settings.bad_list) / (1 - p))) * counted
+        return min(settings.most, max(0.0, log(settings.bad_list / unknown))) * counted
     if outcome == "refused":
-        share = (record.refused + 0.5) / (record.delivered + record.refused + 100)
-        return min(settings.refused, max(0.0, log(0.1 / share))) * counted
-    if outcome == "complaint":
-        return settings.complaint
-    return 0.0
+        return min(settings.most, max(0.0, log(settings.bad_refused / refused))) * counted
+    if outcome == "delivered":
+        good = 1 - settings.bad_list - settings.bad_refused
+        return min(0.0, log(good / (1 - unknown - refused))) * recipients
+    return settings.complaint if outcome == "complaint" else 0.0
 
 
 def look(view: View, settings: Settings) -> Finding | None:

@@ -12,6 +12,7 @@ from outbound_guard.signals.view import Finding, View
 NAME = "script"
 VOLUME = False
 NEEDS_MEMORY = True
+ADDS_UP = True
 LOW, HIGH = -0.5, 5.0
 
 # Places for uploads, pictures and style sheets; code made at run time; files with a hidden or double name.

@@ -10,6 +10,7 @@ from outbound_guard.signals.view import Finding, View
 NAME = "software"
 VOLUME = False
 NEEDS_MEMORY = True
+ADDS_UP = True
 LOW, HIGH = -0.5, 2.5
 
 

@@ -9,6 +9,7 @@ from outbound_guard.signals.view import Finding, View
 NAME = "structure"
 VOLUME = False
 NEEDS_MEMORY = False
+ADDS_UP = False
 LOW, HIGH = 0.0, 5.0
 
 

@@ -144,7 +144,7 @@ class Chaos:
             "gone": [f"one-{key}@there.test", f"gone-{key}@there.test"],
             "held": [f"held-{key}@there.test"],
         }[kind]
-        sender = "bulk@limited.test" if kind == "held" else f"sender{rng.randrange(50)}@customer.test"
+        sender = "bulk@limited.test" if kind == "held" else f"sender{rng.randrange(400)}@customer.test"
         return mail(key, sender, to, rng.choice((500, 3000, 20_000)), rng)
 
     def run(self, kills: int) -> Outcome:

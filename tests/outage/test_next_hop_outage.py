@@ -1,0 +1,167 @@
+"""The next hop is away, breaks off, refuses, or likes some recipients more than others: replies, queue and reports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.nexthop import Message, NextHop
+from tests.product import Hops, Product, message, until
+
+SENDER = "anna@customer.test"
+QUEUED = re.compile(r"250 2\.0\.0 Ok: queued as ([0-9a-z]{16})")
+RELAYED = re.compile(r"250 2\.0\.0 Ok: queued as TEST \([0-9a-z]{16}\)")
+
+
+class House:
+    """The product and its next hop."""
+
+    def __init__(self, hops: Hops, product: Product, hop: NextHop) -> None:
+        self.hops, self.product, self.hop = hops, product, hop
+
+    def submit(self, subject: str, *recipients: str, mail_from: str = SENDER) -> str:
+        with self.product.client() as client:
+            return client.submit(mail_from, recipients, message(subject))
+
+    def got(self, subject: str, number: int = 1) -> list[Message]:
+        """The messages (and reports about them) with this subject, as soon as there are so many."""
+        mark = f"Subject: {subject}\r\n".encode()
+
+        def found() -> list[Message]:
+            return [one for one in self.hop.messages if mark in one.content]
+
+        until(lambda: len(found()) >= number, lambda: (subject, len(found()), self.product.said()))
+        return found()
+
+    def settled(self, subject: str) -> list[Message]:
+        """All that has arrived of it, when nothing is left in the spool."""
+        until(lambda: not self.left(), lambda: self.left())
+        return self.got(subject, 0)
+
+    def left(self) -> list[str]:
+        spool = self.product.data / "spool"
+        return [str(file) for state in ("incoming", "queue", "held", "progress") for file in (spool / state).iterdir()]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with Hops() as hops:
+        hop = hops.start()
+        with Product.made(tmp_path_factory.mktemp("hop"), smarthosts=[hop.address], relays=1) as product:
+            yield House(hops, product, hop)
+
+
+def test_while_it_is_away_mail_is_queued_and_then_delivered_once(house: House) -> None:
+    house.hops.down(house.hop)
+    answers = [house.submit("away", f"r{number}@there.test") for number in range(30)]
+    assert all(QUEUED.fullmatch(answer) for answer in answers), answers
+    until(lambda: house.product.metric("next_hop_up") == 0, "the metrics say so")
+    assert house.product.metric("next_hop_events_total", event="connect") >= 1
+    house.hops.up(house.hop)
+    got = house.got("away", 30)
+    assert {one.recipients[0] for one in got} == {f"r{number}@there.test" for number in range(30)}
+    assert len(house.settled("away")) == 30
+    # As soon as it is back, mail goes through at once again.
+    until(lambda: RELAYED.fullmatch(house.submit("back", "r@there.test")), "it is used again")
+    until(lambda: house.product.metric("next_hop_up") == 1, "the metrics say so")
+
+
+@pytest.mark.parametrize("place", ["MAIL", "RCPT", "DATA", "BODY", "."])
+def test_it_breaks_off(house: House, place: str) -> None:
+    subject = f"broken off at {place}"
+    house.hop.answer(place, house.hop.CLOSE)
+    answer = house.submit(subject, "r@there.test")
+    assert QUEUED.fullmatch(answer) or RELAYED.fullmatch(answer), answer
+    # At the dot it may have been accepted: then it is sent again, and comes twice. It never gets lost.
+    assert 1 <= len(house.got(subject)) <= (2 if place == "." else 1)
+    assert len(house.settled(subject)) == (2 if place == "." else 1)
+
+
+@pytest.mark.parametrize(
+    ("place", "reply"),
+    [
+        ("MAIL", "550 5.7.1 not from you"),
+        ("MAIL", "451 4.7.0 not now"),
+        ("RCPT", "550 5.1.1 no such mailbox"),
+        ("RCPT", "450 4.2.1 not now"),
+        ("DATA", "554 5.5.1 no"),
+        (".", "554 5.7.1 we do not like it"),
+        (".", "452 4.3.1 full"),
+    ],
+)
+def test_all_recipients_are_refused_alike_with_the_next_hops_own_reply(house: House, place: str, reply: str) -> None:
+    for recipients in (["r@there.test"], ["r@there.test", "s@there.test"]):
+        house.hop.answer(place, reply, times=len(recipients) if place == "RCPT" else 1)
+        said = house.submit("refused alike", *recipients)
+        assert re.fullmatch(re.escape(reply) + r"( \([0-9a-z]{16}\))?", said), said
+        # The client keeps it or gives it back; we do neither.
+        assert house.settled("refused alike") == []
+
+
+def test_some_are_refused_for_now(house: House) -> None:
+    house.hop.answer("RCPT", "451 4.7.1 not at first", when="later@", times=2)
+    said = house.submit("some later", "r@there.test", "later@there.test")
+    assert QUEUED.fullmatch(said), said
+    assert [one.recipients for one in house.got("some later", 2)] == [["r@there.test"], ["later@there.test"]]
+    assert len(house.settled("some later")) == 2
+
+
+def test_some_are_refused_for_good(house: House) -> None:
+    house.hop.answer("RCPT", "550 5.1.1 no such mailbox here", when="gone@")
+    said = house.submit("some gone", "r@there.test", "gone@there.test", "s@there.test")
+    assert said.startswith("250 "), said
+    relayed, report = house.got("some gone", 2)
+    assert relayed.recipients == ["r@there.test", "s@there.test"]
+    assert (report.mail_from, report.recipients) == ("", [SENDER])
+    assert b"multipart/report; report-type=delivery-status" in report.content
+    assert b"Final-Recipient: rfc822; gone@there.test\r\nAction: failed\r\nStatus: 5.1.1\r\n" in report.content
+    assert b"r@there.test" not in report.content.partition(b"Subject: some gone")[0].partition(b"Final-Recipient")[2]
+    assert len(house.settled("some gone")) == 2
+
+
+def test_every_recipient_has_a_fate_of_its_own(house: House) -> None:
+    house.hop.answer("RCPT", "550 5.1.1 no such mailbox", when="gone@")
+    house.hop.answer("RCPT", "452 4.2.2 full", when="full@", times=3)
+    said = house.submit("three fates", "gone@there.test", "full@there.test", "r@there.test")
+    assert QUEUED.fullmatch(said), said
+    got = house.got("three fates", 3)
+    assert sorted(one.recipients[0] for one in got) == [SENDER, "full@there.test", "r@there.test"]
+    assert len(house.settled("three fates")) == 3
+
+
+def test_refused_for_good_and_for_now_but_taken_for_none(house: House) -> None:
+    house.hop.answer("RCPT", "550 5.1.1 no such mailbox", when="gone@")
+    house.hop.answer("RCPT", "452 4.2.2 full", when="full@", times=1)
+    said = house.submit("mixed refusals", "gone@there.test", "full@there.test")
+    assert QUEUED.fullmatch(said), said
+    got = house.got("mixed refusals", 2)
+    assert sorted(one.recipients[0] for one in got) == [SENDER, "full@there.test"]
+    assert len(house.settled("mixed refusals")) == 2
+
+
+@pytest.mark.parametrize("mail_from", ["", "victim@elsewhere.test"])
+def test_nobody_is_written_to_who_has_not_sent_it(tmp_path: Path, mail_from: str, house: House) -> None:
+    """The null sender gets no report (RFC 5321 4.5.5), and a forged one neither: that would be backscatter."""
+    headers = {"Received": "from pc ([192.0.2.7]) (Authenticated sender: thief@customer.test)\r\n\tby web1; now"}
+    subject = f"gone from {mail_from or 'nobody'}"
+    house.hop.answer("RCPT", "550 5.1.1 no such mailbox", when="gone@")
+    with Hops() as hops:
+        hop = hops.start()
+        hop.answer("RCPT", "550 5.1.1 no such mailbox", when="gone@", times=None)
+        more = "[[identity]]\nfrom = 'header:Received'\npattern = 'Authenticated sender: (\\S+?)\\)'\n"
+        more += 'trusted = ["127.0.0.0/8"]\n'
+        with (
+            Product.made(tmp_path, smarthosts=[hop.address], relays=1, more=more) as product,
+            product.client() as client,
+        ):
+            said = client.submit(mail_from, ["gone@there.test", "r@there.test"], message(subject, **headers))
+            assert said.startswith("250 "), said
+            # One more, whose report does come, is behind it in everything.
+            said = client.submit("thief@customer.test", ["gone@there.test", "r@there.test"], message("own", **headers))
+            until(lambda: len(hop.messages) == 3, product.said)
+            until(lambda: not any((product.data / "spool/incoming").iterdir()), "all is delivered")
+            assert [one.mail_from for one in hop.messages] == [mail_from, "thief@customer.test", ""]
+            assert hop.messages[2].recipients == ["thief@customer.test"]
