@@ -46,6 +46,6 @@ def set_up(level: int = logging.INFO) -> None:
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
     )
-    # aiosmtpd writes what clients send to its DEBUG log.
-    logging.getLogger("mail").setLevel(logging.WARNING)
+    # aiosmtpd writes what clients send to its DEBUG log, and a warning for each AUTH that a client breaks off.
+    logging.getLogger("mail").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -69,7 +69,7 @@ async def run(config: Config, child: Child) -> None:
                 passwords=passwords,
                 sessions=sessions,
                 tls=tls_context(listener, config),
-                count=lambda name, *labels: metrics.count(f"{name}_total", *labels),
+                count=metrics.count,
             )
             listening = socket.socket(fileno=child.fds[str(index)])
             server = await loop.create_server(edge.protocol, sock=listening, **edge.server_arguments())

@@ -60,7 +60,7 @@ class Session(Wire):
 
     def refuse(self, answer: bytes, reason: str) -> None:
         """Answer a command that is well-formed and yet refused."""
-        self.terms.count("smtp_commands_refused", reason)
+        self.terms.count("smtp_commands_refused_total", reason)
         self.say(answer)
 
     def wrong(self, answer: bytes, reason: str) -> None:
@@ -136,7 +136,7 @@ class Session(Wire):
         cipher = self.transport.get_extra_info("cipher") if self.transport is not None else None
         if cipher:
             self.tls = f"{cipher[1]} {cipher[0]}"
-            self.terms.count("smtp_tls_sessions", self.terms.name, cipher[1])
+            self.terms.count("smtp_tls_sessions_total", self.terms.name, cipher[1])
 
     async def smtp_AUTH(self, arg: str) -> None:
         """RFC 4954. The dialogues themselves are aiosmtpd's."""
@@ -182,12 +182,12 @@ class Session(Wire):
         except UnicodeDecodeError:
             right = False
         except Overloaded:
-            self.terms.count("smtp_logins", "overloaded")
+            self.terms.count("smtp_logins_total", "overloaded")
             self.say(answers.LOGIN_FAULT)
             return
         except Exception:
             log.exception("password check for %s failed", self.client_ip)
-            self.terms.count("smtp_logins", "fault")
+            self.terms.count("smtp_logins_total", "fault")
             self.say(answers.LOGIN_FAULT)
             return
         if not right:
@@ -202,11 +202,11 @@ class Session(Wire):
             return
         self.login = login
         self.server = login if server else None
-        self.terms.count("smtp_logins", "accepted")
+        self.terms.count("smtp_logins_total", "accepted")
         self.say(answers.LOGGED_IN)
 
     def _login_failed(self, result: str) -> None:
-        self.terms.count("smtp_logins", result)
+        self.terms.count("smtp_logins_total", result)
         self._logins_failed += 1
         if self._logins_failed >= self.terms.limits.auth_tries:
             self.refuse(answers.TOO_MANY_LOGINS, "auth_tries")
@@ -299,11 +299,11 @@ class Session(Wire):
     async def _answer(self, reader: DataReader, mail_from: str) -> bytes:
         """What to say to a message that has been read to its end."""
         if reader.fault is not None:
-            self.terms.count("smtp_messages_refused", reader.fault)
+            self.terms.count("smtp_messages_refused_total", reader.fault)
             return answers.TOO_LARGE if reader.fault == "size" else answers.BARE_IN_CONTENT
         content = reader.content()
         if hops(content) >= self.terms.limits.hops:
-            self.terms.count("smtp_messages_refused", "hops")
+            self.terms.count("smtp_messages_refused_total", "hops")
             return answers.LOOP
         now = self.terms.clock.now()
         submission = Submission(
@@ -336,7 +336,7 @@ class Session(Wire):
         else:
             self._errors = 0
             return answer
-        self.terms.count("smtp_faults", "message")
+        self.terms.count("smtp_faults_total", "message")
         return answers.FAULT
 
     def _protocol(self) -> str:

@@ -94,11 +94,11 @@ class Wire(SMTP):
         refusal = self.terms.sessions.enter(self)
         if refusal is not None:
             answer, reason = refusal
-            self.terms.count("smtp_sessions_refused", self.terms.name, reason)
+            self.terms.count("smtp_sessions_refused_total", self.terms.name, reason)
             transport.write(answer)
             transport.close()
             return
-        self.terms.count("smtp_sessions", self.terms.name)
+        self.terms.count("smtp_sessions_total", self.terms.name)
         self._handler_coroutine = self.loop.create_task(self._handle_client())
 
     def data_received(self, data: bytes) -> None:
@@ -159,10 +159,10 @@ class Wire(SMTP):
             if self._incoming is not None:
                 late = now - self._heard > limits.idle_seconds or now - self._started > limits.data_seconds
             if late:
-                self.terms.count("smtp_timeouts", "command" if self._incoming is None else "data")
+                self.terms.count("smtp_timeouts_total", "command" if self._incoming is None else "data")
                 self._end(answers.TIMED_OUT)
         elif self._unblocked is not None and now - self._since > limits.idle_seconds:
-            self.terms.count("smtp_timeouts", "reply")
+            self.terms.count("smtp_timeouts_total", "reply")
             self.abort()
 
     def stop(self) -> None:
@@ -279,7 +279,7 @@ class Wire(SMTP):
                 ssl_handshake_timeout=HANDSHAKE_SECONDS,
             )
         except OSError as error:  # ssl.SSLError, ConnectionError and TimeoutError are all of this kind.
-            self.terms.count("smtp_tls_failed", self.terms.name)
+            self.terms.count("smtp_tls_failed_total", self.terms.name)
             raise Closed from error
         if transport is None or self._gone:
             raise Closed
@@ -318,13 +318,13 @@ class Wire(SMTP):
     async def handle_exception(self, error: Exception) -> str:
         """A fault of ours is logged and answered with 451, never with 5xx, and tells the client nothing."""
         log.error("SMTP command from %s failed", self.client_ip, exc_info=error)
-        self.terms.count("smtp_faults", "command")
+        self.terms.count("smtp_faults_total", "command")
         return answers.FAULT.decode().rstrip("\r\n")
 
     def _refuse_bare_line_end(self) -> None:
         # Whether it ends a line is what a smuggler and we would disagree about; nothing that follows is read.
         self.say(answers.BARE_LINE_END)
-        self.terms.count("smtp_commands_refused", "line_end")
+        self.terms.count("smtp_commands_refused_total", "line_end")
         raise Closed
 
     def _hang_up(self) -> None:

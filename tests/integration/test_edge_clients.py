@@ -127,7 +127,7 @@ def test_smtp_source(tmp_path: Path, options: tuple[str, ...], loop: str) -> Non
             assert len(edge.messages) == number
             assert all(message.envelope.mail_from == "a@example.com" for message in edge.messages)
             assert {len(message.envelope.recipients) for message in edge.messages} == {5 if "-r" in options else 1}
-            assert not any(name == "smtp_commands_refused" for name, *_ in edge.counts)
+            assert not any(name == "smtp_commands_refused_total" for name, *_ in edge.counts)
             if "-l" in options:
                 assert all(len(message.content) >= 300_000 for message in edge.messages)
 

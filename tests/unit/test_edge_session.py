@@ -162,7 +162,7 @@ async def test_limits_of_connections(tmp_path: Path) -> None:
         assert (await third.reply()).startswith("421 4.7.0 ")
         assert await third.reply() == ""
         await third.close()
-        assert edge.counts["smtp_sessions_refused", "127.0.0.1:0", "connections_per_address"] == 1
+        assert edge.counts["smtp_sessions_refused_total", "127.0.0.1:0", "connections_per_address"] == 1
         leaving = clients.pop()
         assert (await leaving.ask(b"QUIT\r\n")).startswith("221 ")
         await leaving.close()
@@ -189,7 +189,7 @@ async def test_too_many_logins(tmp_path: Path) -> None:
             assert (await client.ask(b"AUTH PLAIN AGJvYgB3cm9uZw==\r\n")).startswith("535 5.7.8 ")
         assert (await client.reply()).startswith("421 4.7.0 ")
         assert await client.reply() == ""
-        assert edge.counts["smtp_logins", "wrong"] == 3
+        assert edge.counts["smtp_logins_total", "wrong"] == 3
         await client.close()
 
 
@@ -220,7 +220,7 @@ async def test_a_fault_in_a_command_is_ours_and_logged(tmp_path: Path, caplog: p
         assert (await client.ask(b"MAIL FROM:<a@example.com>\r\n")).startswith("451 4.3.0 OG-FAULT ")
         assert (await client.ask(b"NOOP\r\n")).startswith("250 ")
         assert "the reason" in caplog.text
-        assert edge.counts["smtp_faults", "command"] == 1
+        assert edge.counts["smtp_faults_total", "command"] == 1
         await client.close()
 
 
@@ -297,7 +297,7 @@ async def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
         session.data_received(b"NOOP\r\n")
         session.check_time(asyncio.get_running_loop().time() + 0.4)
         assert transport.closed
-        assert edge.counts["smtp_timeouts", "reply"] == 1
+        assert edge.counts["smtp_timeouts_total", "reply"] == 1
         session.connection_lost(None)
         await turn()
 
