@@ -17,6 +17,7 @@ from outbound_guard.edge.passwords import Overloaded, Passwords
 from outbound_guard.edge.terms import Terms
 from outbound_guard.edge.wire import BadLine, Closed, Wire
 from outbound_guard.mail import Envelope, Submission, new_id
+from outbound_guard.reply import Reply
 
 log = logging.getLogger(__name__)
 
@@ -251,7 +252,8 @@ class Session(Wire):
         subject = self.login if self.login is not None and self.server is None else sender
         refusal = self.terms.admit(subject) if subject else None
         if refusal is not None:
-            self.refuse(refusal.wire(), "suspended")
+            # RFC 7372 gives 525 to AUTH alone.
+            self.refuse(Reply(550, "5.7.1", refusal.text).wire(), "suspended")
             return
         self.mail_from = sender
         self.say(answers.SENDER_OK)
