@@ -36,6 +36,7 @@ class Learning:
             [*fresh, *self._panel.answered(sender, outcomes, memory.sender)],
             # Only what went out without suspicion may become a habit.
             habit=verdict.action == RELAY and not suspicious,
+            went_out=verdict.action == RELAY,
             suspend="sender" if verdict.suspend and not self._observe else "",
             suspicious=suspicious,
             uncount=verdict.action == DEFER and not self._observe,

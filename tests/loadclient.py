@@ -8,10 +8,12 @@ it arrived is for `reconcile` to say.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
 import random
 import re
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -22,6 +24,8 @@ from tests.nexthop import Message
 _PAUSE = (0.05, 0.5)
 """Seconds until a message is offered again; an MTA waits for minutes, but who counts does not want to."""
 _ANSWER_SECONDS = 60.0
+_PER_SESSION = 20
+"""Messages until a connection is given up for a new one."""
 _KEY = re.compile(rb"^X-Load: (\S+) (\S+)\r$", re.M)
 
 
@@ -61,15 +65,16 @@ def mail(key: str, mail_from: str, recipients: Iterable[str], size: int, rng: ra
 class Load:
     """Some senders at a time, from `start` to `finish`, all in one event loop."""
 
-    def __init__(self, address: Callable[[], str], make: Callable[[str], Mail], senders: int = 8, per_session: int = 20):
+    def __init__(self, address: Callable[[], str], make: Callable[[str], Mail], senders: int = 8) -> None:
         """`address` says HOST:PORT as of now; `make` writes the message for a key."""
         self.answered: dict[str, Answered] = {}
         """By key; complete when `finish` has returned."""
         self._address, self._make = address, make
-        self._senders, self._per_session = senders, per_session
+        self._senders = senders
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._rng = random.Random(1)
+        self._name = secrets.token_hex(4)
 
     async def start(self) -> None:
         """Begin to send."""
@@ -92,17 +97,17 @@ class Load:
         for number in itertools.count():
             if self._stopping:
                 break
-            one = Answered(self._make(f"{sender}-{number}"))
+            one = Answered(self._make(f"{self._name}-{sender}-{number}"))
             while not one.reply.startswith(("2", "5")):
                 one.tries += 1
                 try:
-                    if session is None or session.messages >= self._per_session:
+                    if session is None or session.messages >= _PER_SESSION:
                         if session is not None:
                             await session.quit()
                         session = None
                         session = await _Session.open(self._address())
                     await session.offer(one)
-                except (OSError, EOFError, asyncio.IncompleteReadError):
+                except (OSError, EOFError):
                     one.reply = ""
                     if session is not None:
                         session.close()
@@ -165,10 +170,8 @@ class _Session:
 
     async def quit(self) -> None:
         """Take leave."""
-        try:
+        with contextlib.suppress(OSError, EOFError):
             await self._say(b"QUIT")
-        except (OSError, EOFError, asyncio.IncompleteReadError):
-            pass
         self.close()
 
     def close(self) -> None:
@@ -204,25 +207,27 @@ class Account:
     """Keys of messages with a recipient that the next hop refused for good, of which the sender was not told."""
 
 
-def reconcile(answered: Iterable[Answered], arrived: Iterable[Message], refused_by: str = "gone-") -> Account:
+def reconcile(sent: Iterable[Answered], arrived: Iterable[Message], refused_by: str = "gone-") -> Account:
     """Compare what senders have got rid of with what the next hops have got.
 
-    Recipients that begin with `refused_by` are those whom the next hops refuse for good: of them a report must come.
+    Mail of others is passed over. Recipients that begin with `refused_by` are those whom the next hops refuse for good:
+    of them a report must have come.
     """
     account = Account()
+    answered = {one.mail.key: one for one in sent}
     seen: Counter[str] = Counter()
     reported: set[str] = set()
     for message in arrived:
         found = _KEY.search(message.content)
-        assert found, message.content[:500]
-        key = found[1].decode()
+        if not found or (key := found[1].decode()) not in answered:
+            continue
         if not message.mail_from:
             reported.add(key)
             continue
         if _digest(message.content.partition(b"\r\n\r\n")[2]) != found[2].decode():
             account.corrupted.append(key)
         seen.update(f"{key} {recipient}" for recipient in message.recipients)
-    for one in answered:
+    for one in answered.values():
         account.messages += 1
         if not one.reply.startswith("2"):
             continue

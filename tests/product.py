@@ -13,6 +13,7 @@ functions: the next hops live in a thread of their own (Hops).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -370,10 +371,8 @@ def alive(pid: int) -> bool:
 
 def kill(pid: int) -> None:
     """SIGKILL, if it is still there."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def command_line(pid: int) -> str:

@@ -1,6 +1,6 @@
 """The content model: a linear sum over the features of a message, turned into a calibrated weight of evidence.
 
-A logistic regression gives every feature a weight; their sum, divided by the square root of the number of features so
+Training gives every feature a weight; their sum, divided by the square root of the number of features so
 that long messages do not count more than short ones, is the raw score. The calibration maps it to what a verdict needs:
 the logarithm of how much more often spam than ham has such a score, from sources that the model had not seen.
 The file (see `save`) holds names, not only hashes, so that a decision can say which words it rests on.

@@ -1,10 +1,10 @@
-"""Makes the content model: reads training mail, fits a logistic regression, calibrates it on sources left out.
+"""Makes the content model: reads training mail, fits a linear model, calibrates it on sources left out.
 
 Needs nothing but Python; the same input and seed give the same file. Steps:
 
 1. Examples: a corpus (JSON lines with label, split and cluster), traffic traces with labels, composed samples.
    Copies of one text (campaign, template) are thinned out, and every source weighs as the root of its size.
-2. Fit: stochastic gradient descent with a step size per feature (AdaGrad, Duchi et al. 2011).
+2. Fit: a linear support vector machine, by coordinate descent in the dual.
 3. Calibrate: each example is scored by a model that has not seen its source (for texts of one hand: its template), and
    the weight of evidence is read off those scores by isotonic regression. So it says what the model is worth on mail of
    a kind that it does not know, which is less than what it is worth on its own kind.
@@ -39,8 +39,9 @@ COMPOSED = 40
 MIN_DOCUMENTS = 4
 """Messages that must hold a feature for it to be learned."""
 MAX_FEATURES = 160_000
-EPOCHS = 6
-RATE = 0.3
+EPOCHS = 24
+COST = 4.0
+"""What an error costs in the fit, against the size of the weights."""
 KNOTS = 24
 FOLDS = 4
 PRIOR = 3.0
@@ -156,31 +157,40 @@ def _balance(sources: Sequence[tuple[str, bool]]) -> list[float]:
 
 
 def fit(examples: Examples, chosen: Sequence[int], known: bytearray, seed: int) -> tuple[list[float], float]:
-    """Weights by feature number, and the bias, from the examples `chosen`; only features marked `known` count."""
+    """Weights by feature number, and the bias, from the examples `chosen`; only features marked `known` count.
+
+    A linear support vector machine with squared hinge loss, solved in its dual one example at a time
+    (Hsieh et al. 2008): it converges in few passes and has no step size to choose.
+    """
     weights = [0.0] * len(examples.numbers)
-    squares = [1e-6] * len(examples.numbers)
-    bias, bias_square = 0.0, 1e-6
-    rows = {i: [n for n in examples.rows[i] if known[n]] for i in chosen}
-    importance = dict(zip(chosen, _balance([(examples.sources[i], examples.spam[i]) for i in chosen]), strict=True))
+    bias = 0.0
+    rows = [[n for n in examples.rows[i] if known[n]] for i in chosen]
+    shares = [1.0 / math.sqrt(examples.lengths[i] + 1) for i in chosen]
+    signs = [1.0 if examples.spam[i] else -1.0 for i in chosen]
+    # Twice the cost of an error, by example; and the length of each example, the bias counted as a feature of 1.
+    softness = [0.5 / (COST * w) for w in _balance([(examples.sources[i], examples.spam[i]) for i in chosen])]
+    lengths = [len(row) * share * share + 1.0 for row, share in zip(rows, shares, strict=True)]
+    duals = [0.0] * len(rows)
     generator = random.Random(seed)  # noqa: S311 - an order, not a secret.
-    order = list(chosen)
-    for _ in range(EPOCHS):
-        generator.shuffle(order)
-        for i in order:
-            row = rows[i]
-            share = 1.0 / math.sqrt(examples.lengths[i] + 1)
-            raw = sum(map(weights.__getitem__, row)) * share + bias
-            error = (1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, raw)))) - examples.spam[i]) * importance[i]
-            if -1e-4 < error < 1e-4:
-                continue
-            step = error * share
-            square = step * step
-            step *= RATE
-            for n in row:
-                total = squares[n] = squares[n] + square
-                weights[n] -= step / math.sqrt(total)
-            bias_square += error * error
-            bias -= RATE * error / math.sqrt(bias_square)
+    order = list(range(len(rows)))
+    active = order
+    for epoch in range(EPOCHS):
+        # Every fourth pass looks at all; the others at those only that hold the boundary.
+        active = order if epoch % 4 == 0 else [i for i in order if duals[i] > 0.0]
+        generator.shuffle(active)
+        for i in active:
+            row, share, sign, dual = rows[i], shares[i], signs[i], duals[i]
+            margin = sign * (sum(map(weights.__getitem__, row)) * share + bias)
+            moved = dual - (margin - 1.0 + softness[i] * dual) / (lengths[i] + softness[i])
+            if moved < 0.0:
+                moved = 0.0
+            change = (moved - dual) * sign
+            if change:
+                duals[i] = moved
+                bias += change
+                change *= share
+                for n in row:
+                    weights[n] += change
     return weights, bias
 
 

@@ -55,7 +55,7 @@ _RECIPIENTS_KNOWN = 2000
 
 # How numbers go into the scripts: packed, which costs a tenth of numbers as text (learn.lua, recall.lua).
 _LOOK_UP = struct.Struct("<dBH")
-_HEAD = struct.Struct("<dBdBfHHBBBB")
+_HEAD = struct.Struct("<dBdBBfHHBBBB")
 _EVIDENCE = struct.Struct("<Bfff")
 _OUTCOME = struct.Struct("<BH")
 _SUSPEND = {"": 0, "sender": 1, "account": 2}
@@ -142,6 +142,7 @@ class Reputation:
         evidence: Sequence[Evidence],
         *,
         habit: bool,
+        went_out: bool = False,
         suspend: str = "",
         suspicious: bool = False,
         uncount: bool = False,
@@ -149,12 +150,12 @@ class Reputation:
     ) -> None:
         """Write behind what was found.
 
-        `habit`: the message may become one; `suspend`: "", "sender" or "account"; `suspicious`: note it against the
-        campaign; `uncount`: the message did not go out, so it takes nothing from the sender's limits; `outcomes`: what
-        the world answered already.
+        `habit`: the message may become one; `went_out`: its content counts as what the sender writes; `suspend`: "",
+        "sender" or "account"; `suspicious`: note it against the campaign; `uncount`: the message did not go out, so it
+        takes nothing from the sender's limits; `outcomes`: what the world answered already.
         """
         recipients = min(len(seen.recipients), 65_535)
-        head = (habit, seen.content, recipients, memory.new_recipients, _SUSPEND[suspend], uncount)
+        head = (habit, went_out, seen.content, recipients, memory.new_recipients, _SUSPEND[suspend], uncount)
         present = b"".join([b"0" if value is None else b"1" for value in seen.traits])
         new = b"".join([b"1" if is_new else b"0" for is_new in memory.new_traits])
         hashes = memory.hashes if habit else ()
@@ -166,7 +167,7 @@ class Reputation:
 
     def outcome(self, sender: Sender, now: float, outcomes: Outcomes, evidence: Sequence[Evidence]) -> None:
         """Write behind what the world answered at `now` (unix seconds), and what that says."""
-        self._write(sender, now, (False, 0.0, 0, 0, 0, False), evidence, outcomes, (b"", b""))
+        self._write(sender, now, (False, False, 0.0, 0, 0, 0, False), evidence, outcomes, (b"", b""))
 
     def _write(
         self,

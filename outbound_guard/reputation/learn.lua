@@ -1,8 +1,9 @@
 -- Write down what a judgement found and what the world answered. Written behind, not awaited.
 -- KEYS  1 sender's traffic   2 account's traffic   3 sender's profile   4 account's profile
 --       5 what the keeper of the habits knows (set of 32-bit hashes)
--- ARGV  1 packed ('<dBdBfHHBBBB'; numbers in one string cost a tenth of numbers as text): now, which profile keeps the
---         habits (1 sender, 2 account), half-life of evidence (seconds), 1 if the message may become a habit, weight of its
+-- ARGV  1 packed ('<dBdBBfHHBBBB'; numbers in one string cost a tenth of numbers as text): now, which profile keeps the
+--         habits (1 sender, 2 account), half-life of evidence (seconds), 1 if the message may become a habit, 1 if it went
+--         out, weight of its
 --         content (nats), recipients, new recipients, suspend as of now (0 no, 1 sender, 2 account), 1 to take the message out of the windows again,
 --         number of pieces of evidence, number of outcomes
 --       2 packed: for each piece of evidence ('<Bfff') slot, weight (nats), lowest and highest sum;
@@ -10,8 +11,8 @@
 --       3 traits present as '0'/'1' letters   4 new traits likewise
 --       5.. hashes of traits and recipients ('' for none), which become known with the habit
 
-local now, keeper, half_life, habit, content, recipients, new, suspend, uncount, evidence, outcomes =
-    struct.unpack('<dBdBfHHBBBB', ARGV[1])
+local now, keeper, half_life, habit, went_out, content, recipients, new, suspend, uncount, evidence, outcomes =
+    struct.unpack('<dBdBBfHHBBBB', ARGV[1])
 local at = 1
 local sender = read(PROFILE, KEYS[3])
 
@@ -40,19 +41,22 @@ end
 
 if suspend == 1 then sender[P.suspended] = now end
 local account = nil
-if suspend == 2 or (habit == 1 and keeper == 2) then
+if suspend == 2 or (went_out == 1 and keeper == 2) then
     account = read(PROFILE, KEYS[4])
     if suspend == 2 then account[P.suspended] = now end
 end
 
+if went_out == 1 then
+    local v = keeper == 1 and sender or account
+    v[P.content_seen] = math.min(v[P.content_seen] + 1, 50)
+    v[P.content] = v[P.content] + (content - v[P.content]) / v[P.content_seen]
+end
 if habit == 1 then
     local known = {}
     for i = 5, #ARGV do if ARGV[i] ~= '' then known[#known + 1] = ARGV[i] end end
     if #known > 0 and redis.call('SADD', KEYS[5], unpack(known)) > 0 then redis.call('EXPIRE', KEYS[5], KEEP) end
     local v = keeper == 1 and sender or account
     v[P.messages] = v[P.messages] + 1
-    v[P.content_seen] = math.min(v[P.content_seen] + 1, 50)
-    v[P.content] = v[P.content] + (content - v[P.content]) / v[P.content_seen]
     v[P.recipients] = v[P.recipients] + recipients
     v[P.new] = v[P.new] + new
     if v[P.recipients] > 4000 then  -- Old habits fade when there is plenty of news.

@@ -10,7 +10,7 @@ NAME = "content"
 VOLUME = False
 NEEDS_MEMORY = False
 ADDS_UP = True
-LOW, HIGH = -1.0, 5.0
+LOW, HIGH = -1.0, 7.0
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

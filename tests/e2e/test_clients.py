@@ -18,7 +18,7 @@ import argon2
 import pytest
 import trustme
 
-from tests.nexthop import NextHop
+from tests.nexthop import Message, NextHop
 from tests.postfix import REQUIRED, postfix
 from tests.product import Hops, Product, message, until
 
@@ -168,7 +168,8 @@ class TestPostfix:
     pytestmark = REQUIRED
 
     def test_a_customers_postfix_relays_to_us(self, house: House) -> None:
-        content = message("by postfix", "." * 70 + "\r\n.\r\n", Message_ID="<1@x.test>", Date="Mon, 2 Mar 2026 10:00:00 +0100")
+        date = "Mon, 2 Mar 2026 10:00:00 +0100"
+        content = message("by postfix", "." * 70 + "\r\n.\r\n", Message_ID="<1@x.test>", Date=date)
         with postfix("postfix.customer.test", int(house.port(PLAIN))) as address:
             host, _, port = address.rpartition(":")
             with smtplib.SMTP(host, int(port), local_hostname="client.test") as client:
@@ -178,20 +179,21 @@ class TestPostfix:
         for got in self.received(house):
             assert POSTFIX_TRACE.match(got.content), got.content[:700]
             assert got.content.endswith(content)
-        assert {got.mail_from for got in self.received(house)} == {f"anna{number}@customer.test" for number in range(20)}
+        senders = {got.mail_from for got in self.received(house)}
+        assert senders == {f"anna{number}@customer.test" for number in range(20)}
         event = house.product.event(sender="anna7@customer.test")
         assert (event["identity"], event["account"]) == ("anna7@customer.test", "customer.test")
 
     @staticmethod
-    def received(house: House) -> list[object]:
+    def received(house: House) -> list[Message]:
         return [one for one in house.hop.messages if b"Subject: by postfix\r\n" in one.content]
 
     def test_a_postfix_is_our_next_hop_and_refuses_some(self, tmp_path: Path) -> None:
         (tmp_path / "refused").write_text("gone@there.test 550 5.1.1 no such mailbox\n")
         with Hops() as hops:
             behind = hops.start()
-            more = f"smtpd_recipient_restrictions = check_recipient_access texthash:{tmp_path}/refused, permit_mynetworks"
-            tmp_path.chmod(0o755)
+            access = f"check_recipient_access texthash:{tmp_path}/refused"
+            more = f"smtpd_recipient_restrictions = {access}, permit_mynetworks"
             with (
                 postfix("postfix.provider.test", behind.port, more) as next_hop,
                 Product.made(tmp_path, smarthosts=[next_hop], relays=1) as product,

@@ -1,4 +1,4 @@
-"""The configuration of the contract, started as it stands there: what goes in, what comes out, how it lives and ends."""
+"""The configuration of the contract, started as it stands there: what goes in, what comes out, how it ends."""
 
 from __future__ import annotations
 
@@ -214,7 +214,10 @@ def test_a_trusted_client_and_x_authuser(contract: Contract) -> None:
 
 
 def test_a_login_behind_starttls(contract: Contract) -> None:
-    for login, mark in ((("dora@customer.example", "right horse"), "dora"), (("emil@other.example", "battery"), "emil")):
+    for login, mark in (
+        (("dora@customer.example", "right horse"), "dora"),
+        (("emil@other.example", "battery"), "emil"),
+    ):
         content = CONTENT.replace(b"X-Empty:", b"X-AuthUser: somebody@else.example\r\nX-Mark: %b" % mark.encode())
         with contract.product.client(1, tls=contract.tls, login=login) as client:
             said = client.submit("anna@customer.example", ["bob@there.example", "bea@there.example"], content)
@@ -310,7 +313,8 @@ def test_metrics_health_and_the_log(contract: Contract) -> None:
 
 def test_every_process_descends_from_the_one_started(contract: Contract) -> None:
     product = contract.product
-    mine = {int(name) for name in os.listdir("/proc") if name.isdigit() and str(product.data.parent) in command_line(int(name))}
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    mine = {pid for pid in pids if str(product.data.parent) in command_line(pid)}
     assert mine - {os.getpid()} <= product.tree() | {product.pid}
     slots = product.processes()
     relays = {f"relay-{number}" for number in range(len(os.sched_getaffinity(0)))}

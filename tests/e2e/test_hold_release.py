@@ -1,11 +1,10 @@
-"""The first milestone: mail goes through; a stolen mailbox is held; one sees why; one releases, suspends and resumes."""
+"""The first milestone: mail goes through; a burst is held; one sees why, and releases, suspends, resumes."""
 
 from __future__ import annotations
 
 import json
 import re
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +25,7 @@ suspend = {suspend}
 messages_per_hour = {limit}
 """
 ATTACHED = (
-    '--edge\r\nContent-Type: text/plain\r\n\r\nYour receipt is attached.\r\n--edge\r\n'
+    "--edge\r\nContent-Type: text/plain\r\n\r\nYour receipt is attached.\r\n--edge\r\n"
     'Content-Type: application/octet-stream; name="receipt.pdf.exe"\r\nContent-Transfer-Encoding: base64\r\n'
     'Content-Disposition: attachment; filename="receipt.pdf.exe"\r\n\r\nTVo=\r\n--edge--'
 )
@@ -233,18 +232,15 @@ def test_strong_evidence_goes_into_quarantine_and_suspends(enforcing: House) -> 
     until(lambda: product.said().count("policy reloaded") == said + 2, product.said)
     dora = "dora@quarantine.test"
     enforcing.calm_past(dora)
-    answers = [
-        enforcing.send(dora, f"stranger{one}@host{one}.test", f"dora {one}", thief=one) for one in range(30)
-    ]
+    answers = [enforcing.send(dora, f"stranger{one}@host{one}.test", f"dora {one}", thief=one) for one in range(30)]
     suspension = product.event("Suspension", identity=dora)
     assert suspension["account"] == "quarantine.test"
-    until(lambda: enforcing.send(dora, "friend0@there.test", "hers").startswith(("525 5.7.13 ", "550 5.7.1 ")))
-    # Nothing is refused before there is evidence, nothing goes out after.
-    kept = [one for one in product.held() if one["sender"] == dora]
-    assert {one["action"] for one in kept} <= {"hold", "quarantine"}
-    assert any(one["action"] == "quarantine" for one in kept)
-    assert "525" in answers[-1] or "550" in answers[-1] or HELD.fullmatch(answers[-1]), answers[-1]
+    until(lambda: enforcing.send(dora, "friend0@there.test", "hers").startswith("550 5.7.1 OG-SUSPENDED "))
+    # The first are kept as evidence, then it is refused; nothing goes out any more.
+    refused = [one.startswith("550 5.7.1 OG-SUSPENDED ") for one in answers]
+    assert refused == sorted(refused), answers
     assert "dora 29" not in enforcing.subjects()
+    until(lambda: any(one["sender"] == dora and one["action"] == "quarantine" for one in product.held()), product.held)
 
 
 def test_observing_changes_nothing(tmp_path: Path) -> None:
@@ -258,11 +254,12 @@ def test_observing_changes_nothing(tmp_path: Path) -> None:
             assert not list((product.data / "spool/held").iterdir())
             assert product.held() == []
             # What would have been done is recorded all the same.
-            shown = until(
-                lambda: sum((day := json.loads(product.guard("account", "show", "shop.test", "--json"))["day"]).values())
-                == 55
-                and day
-            )
-            assert shown["hold"] >= 10, shown
+
+            def day() -> dict[str, int]:
+                found: dict[str, int] = json.loads(product.guard("account", "show", "shop.test", "--json"))["day"]
+                return found
+
+            until(lambda: sum(day().values()) == 55, day)
+            assert day()["hold"] >= 10, day()
             assert {event["response"][:4] for event in product.events()} == {"250 "}
             assert product.metric("suspensions_total") == 0
