@@ -10,12 +10,12 @@ import argparse
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 from outbound_guard import maillog
 from outbound_guard.config import Config, ConfigError, Policy, find, load, load_policy, policy_of
+from outbound_guard.loops import loop_factory
 from outbound_guard.signals import Panel
 
 
@@ -36,7 +36,7 @@ def serve(arguments: argparse.Namespace) -> int:
         return Supervisor(Path(config.path), config, roles).run()
     tether.tie(child.parent)
     role = import_module(f"outbound_guard.app.{arguments.role}")
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(role.run(config, child))
     return 0
 
@@ -55,7 +55,7 @@ def replay(arguments: argparse.Namespace) -> int:
     policy = load_policy(Path(arguments.policy)) if arguments.policy else Policy()
     Panel(policy)
     if arguments.stdio:
-        replaying.stdio(policy, sys.stdin.buffer, sys.stdout)
+        replaying.stdio(policy, sys.stdin.buffer, sys.stdout.buffer)
         return 0
     return replaying.drive(Path(arguments.trace), policy, Path(arguments.out) if arguments.out else None)
 
@@ -70,12 +70,3 @@ def _configuration(named: str | None) -> Config:
 def _optional(named: str | None) -> Config:
     path = find(named)
     return load(path) if path else Config()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Uvloop where it is installed; it saves a tenth of the time of each message."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop  # type: ignore[no-any-return,unused-ignore]  # Untyped on some platforms.

@@ -55,8 +55,11 @@ _ALIKE = str.maketrans(
     "абвгдеёзіјкмнорстухѕԁԛԝһӏɑοανεικρτυχ",
     "a6brдeeзijkmhopctyxsdqwhlaoaveikptux",
 )
-_TAG = re.compile(r"^\s*(?:\[[^\]]{1,40}\]\s*)+")
-_REPLY = re.compile(r"^\s*(?:re|aw|sv|fwd?|fw|wg|tr|rv|antw|odp|enc|res|vs|vl)\s*(?:\[\d+\])?\s*:\s*", re.I)
+# Marks of replies and forwards in several languages, and tags of lists and forms, at the start of a subject.
+_LEAD = re.compile(
+    r"\s*(?:(?:\[[^\]]{1,40}\]|(?:re|aw|sv|fwd?|fw|wg|tr|rv|antw|odp|enc|res|vs|vl)\s?(?:\[\d{1,3}\])?\s?:)\s*){1,6}",
+    re.I,
+)
 _HEXADECIMAL = re.compile(r"[0-9a-f]{16}")
 _DANGERS = frozenset(
     (
@@ -91,7 +94,7 @@ def _tidy(text: str, form: list[Feature]) -> str:
         text = unicodedata.normalize("NFKC", text)
     found = _INVISIBLE.findall(text)
     if found:
-        if len(found) > 5:
+        if len(found) > 3:
             form.append(b"f:invisible-characters")
         text = _INVISIBLE.sub("", text)
     for sign in _TYPOGRAPHY:
@@ -136,7 +139,9 @@ def _subject(message: Message, found: set[Feature], form: list[Feature]) -> None
     subject = message.subject[:MAX_SUBJECT]
     if not subject.isascii():
         subject = _tidy(subject.lower(), form)
-    subject = _TAG.sub("", _REPLY.sub("", subject, count=3))
+    lead = _LEAD.match(subject)
+    if lead:
+        subject = subject[lead.end() :]
     words = _words(subject)
     found.update([b"s:" + word for word in words])
     found.update([b"S:" + one + b" " + two for one, two in pairwise(words)])

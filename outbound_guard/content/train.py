@@ -39,8 +39,8 @@ COMPOSED = 40
 MIN_DOCUMENTS = 4
 """Messages that must hold a feature for it to be learned."""
 MAX_FEATURES = 160_000
-EPOCHS = 24
-COST = 4.0
+EPOCHS = 16
+COST = 0.7
 """What an error costs in the fit, against the size of the weights."""
 KNOTS = 24
 FOLDS = 4

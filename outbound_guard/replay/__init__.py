@@ -13,7 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -22,6 +22,7 @@ from outbound_guard.accounts.directory import Directory
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Config, Policy
 from outbound_guard.content.packaged import packaged_model
+from outbound_guard.loops import loop_factory
 from outbound_guard.mail import Envelope, Sender, Submission
 from outbound_guard.pipeline import Pipeline
 from outbound_guard.replay.driver import Driver
@@ -177,11 +178,11 @@ async def relay(policy: Policy) -> AsyncIterator[Relay]:
             await server.stop()
 
 
-def stdio(policy: Policy, source: BinaryIO, sink: TextIO) -> None:
+def stdio(policy: Policy, source: BinaryIO, sink: BinaryIO) -> None:
     """Answer the events that come in on `source`, one a line, on `sink`, flushed, until `source` ends."""
     with _running(policy) as answer:
         for line in source:
-            sink.write(json.dumps(answer(msgspec.json.decode(line)), separators=(",", ":")) + "\n")
+            sink.write(msgspec.json.encode(answer(msgspec.json.decode(line))) + b"\n")
             sink.flush()
 
 
@@ -205,7 +206,7 @@ def drive(trace: Path, policy: Policy, out: Path | None) -> int:
 @contextlib.contextmanager
 def _running(policy: Policy) -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
     """A relay on a loop of its own, as a plain function."""
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         loop, context = runner.get_loop(), relay(policy)
         under_test = runner.run(context.__aenter__())
         try:
