@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     # Loading SQLAlchemy is left to whoever opens a ledger.
     from outbound_guard.ledger.database import Ledger
 
+_PATIENCE = 10
+"""Tries to read a ledger that was never there until the log says so."""
 _MEMO = 50_000
 """Senders whose account by pattern, or limit, is remembered."""
 
@@ -55,6 +57,7 @@ class Directory:
         self._ledger = ledger
         self._clock = clock
         self._copy = _Copy()
+        self._failures = 0
         self._now: dict[tuple[str, str], Standing] = {}
         self._account_memo: dict[str, str | None] = {}
         self._limit_memo: dict[tuple[str, str, str], tuple[LimitTables, Limit]] = {}
@@ -68,11 +71,13 @@ class Directory:
         try:
             copy = await asyncio.to_thread(_read, self._ledger, self._copy.revision)
         except LedgerError as error:
-            if not self.failing:
+            self._failures += 1
+            # At the very first start the console process is still making the ledger.
+            if self._failures == (1 if self._copy.revision >= 0 else _PATIENCE):
                 log.warning("the directory cannot be read and stays as it is: %s", error)
             self.failing = True
             return False
-        self.failing = False
+        self.failing, self._failures = False, 0
         if copy is None:
             return False
         self._copy = copy

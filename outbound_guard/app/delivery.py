@@ -27,6 +27,7 @@ async def run(config: Config, child: Child) -> None:
         metrics, clock = parts.metrics, parts.clock
         delivery = Delivery(config, hostname=parts.hostname, clock=clock, count=metrics.count)
         stack.push_async_callback(delivery.close)
+        parts.watch_next_hops(delivery)
         recorder = Recorder(parts.journal, parts.log, metrics, pipeline.directory, observe=parts.observe)
 
         async def review(entry: Entry, content: bytes) -> Verdict:

@@ -21,6 +21,7 @@ from outbound_guard.accounts.directory import Directory
 from outbound_guard.clock import SystemClock
 from outbound_guard.config import Config, ConfigError, load, policy_of
 from outbound_guard.content.packaged import packaged_model
+from outbound_guard.delivery import Delivery
 from outbound_guard.ledger.database import Ledger, url_of
 from outbound_guard.ledger.journal import Journal
 from outbound_guard.maillog import MailLog
@@ -122,6 +123,15 @@ class Parts:
             await asyncio.gather(task, return_exceptions=True)
 
         self.stack.push_async_callback(stop)
+
+    def watch_next_hops(self, delivery: Delivery) -> None:
+        """Keep the metric of the next hops until the stack closes."""
+
+        async def look() -> None:
+            for pool, up in delivery.healthy().items():
+                self.metrics.gauge("next_hop_up", float(up), pool)
+
+        self.every(1.0, look)
 
     def measure(self) -> None:
         """Keep the metrics of what all processes have, and pass on what was counted, until the stack closes."""

@@ -32,6 +32,7 @@ async def run(config: Config, child: Child) -> None:
         metrics, clock = parts.metrics, parts.clock
         delivery = Delivery(config, hostname=parts.hostname, clock=clock, count=metrics.count)
         stack.push_async_callback(delivery.close)
+        parts.watch_next_hops(delivery)
         actions = Actions(
             delivery,
             parts.spool,

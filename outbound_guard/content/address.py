@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from outbound_guard.content import charset
@@ -12,6 +13,7 @@ _USUAL = re.compile(r'\s*(?:"((?:[^"\\]|\\.){0,500})"|([^<>"(),;:@]{0,500}))\s*<
 _PLAIN = re.compile(r"\s*([^<>\s\"(),;:]{1,320}@[^<>\s\"(),;:]{1,255})\s*\Z")
 _ANGLE = re.compile(r"<\s*([^<>\s]{1,320})\s*>")
 _ANY = re.compile(r"[^\s<>\"(),;:]{1,64}@[^\s<>\"(),;:]{1,255}")
+_SEPARATORS = re.compile(r"[<>,\"';]")
 _COMMENT = re.compile(r"\(([^()]{0,300})\)")
 
 
@@ -41,18 +43,22 @@ def first(value: str | None) -> tuple[str, str, int]:
     return found[0].lower(), _name(comment[1]) if comment else "", min(len(found), 2)
 
 
-def names(value: str | None) -> list[str]:
-    """Words that name the recipients in a To field: of display names and local parts, in lower case; at most 40."""
+@functools.lru_cache(4096)
+def names(value: str | None) -> frozenset[str]:
+    """Words that name the recipients in a To field (of display names and local parts), as they may stand in a text.
+
+    In lower case, with and without the punctuation that follows a name; of at most 40 names.
+    """
     if not value:
-        return []
+        return frozenset()
     value = value[:600]
     if "=?" in value:
         value = charset.header_text(value, 600)[0]
-    words = []
-    for word in value.lower().replace("<", " ").replace(",", " ").replace('"', " ").split()[:40]:
+    words: list[str] = []
+    for word in _SEPARATORS.sub(" ", value.lower()).split()[:40]:
         local, at, _ = word.partition("@")
         words += local.replace("_", ".").replace("-", ".").split(".") if at else [word]
-    return [word for word in words[:40] if len(word) > 1]
+    return frozenset([word + end for word in words[:40] if len(word) > 1 for end in ("", ",", "!", ".", ":", ";")])
 
 
 def _name(value: str) -> str:

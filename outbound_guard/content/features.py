@@ -217,8 +217,8 @@ def _form(message: Message, words: list[bytes], form: list[Feature]) -> None:
         if view.title:
             form += [b"t:" + word for word in _words(view.title.lower()[:80])]
     start = message.text[:1500]
-    capitals = sum(1 for word in start.split() if len(word) > 3 and word.isupper())
-    if capitals > 3:
+    capitals = sum(map(str.isupper, start.split()))
+    if capitals > 5:
         form.append(b"f:capitals" + _bucket(capitals))
     exclamations = start.count("!")
     if exclamations > 1:

@@ -242,9 +242,7 @@ class Message:
     def constant_words(self) -> list[str]:
         """The words of `lower_text`, at most 800, without addresses, URLs and the recipient's name."""
         if self._words is None:
-            names = address.names(self.headers.get("to"))
-            variants = frozenset([name + end for name in names for end in ("", ",", "!", ".", ":", ";")])
-            self._words = fingerprint.words_of(self.lower_text, variants)
+            self._words = fingerprint.words_of(self.lower_text, address.names(self.headers.get("to")))
         return self._words
 
     @property
