@@ -6,6 +6,7 @@ our side is answered 4xx, so that the client keeps the message.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -128,7 +129,7 @@ class Actions:
         trace = (
             f"Received: from {helo or 'unknown'} ([{submission.client_ip}])\r\n"
             f"\tby {self._hostname} (Outbound Guard) with {submission.protocol}\r\n"
-            f"\tid {submission.id}{only}; {formatdate(submission.received)}\r\n"
+            f"\tid {submission.id}{only}; {_date(int(submission.received))}\r\n"
             f"X-Outbound-Guard-Id: {self._tokens.seal(submission.id)}\r\n"
         )
         present = self._to_strip(message.headers)
@@ -164,6 +165,12 @@ def _entry(judgement: Judgement, envelope: Envelope | None = None, *, due: float
         bounce_to=mail_from if owns(sender, mail_from) else "",
         meta={"kind": sender.kind, "fingerprint": f"{message.fingerprint:x}"},
     )
+
+
+@functools.lru_cache(4)
+def _date(second: int) -> str:
+    """RFC 5322 3.3; the messages of one second share it."""
+    return formatdate(second)
 
 
 def owns(sender: Sender, address: str) -> bool:

@@ -25,7 +25,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -53,7 +53,7 @@ smarthosts = {smarthosts}
 tls = "none"
 [policy]
 mode = "{mode}"
-{policy}
+file = "policy.toml"
 [spool]
 free_bytes = 1000000
 [console]
@@ -61,6 +61,14 @@ address = "127.0.0.1:0"
 [metrics]
 address = "127.0.0.1:0"
 """
+LENIENT = """
+[threshold]
+watch = 1000.0
+hold = 2000.0
+quarantine = 3000.0
+suspend = 4000.0
+"""
+"""A policy that lets pass whatever a test sends, however the signals are tuned."""
 
 
 def until(condition: Callable[[], _T], what: object = "", seconds: float = 30.0) -> _T:
@@ -90,24 +98,17 @@ class Product:
         folder: Path,
         *,
         smarthosts: Sequence[str],
-        policy: str = "",
+        policy: str = LENIENT,
         mode: str = "enforce",
         relays: int = 2,
         more: str = "",
     ) -> Product:
-        """With a small configuration in `folder`; `policy` is the text of its policy file, `more` is put behind."""
+        """With a small configuration in `folder`; `policy` is its policy file's text, `more` is put behind."""
         folder.mkdir(parents=True, exist_ok=True)
-        if policy:
-            (folder / "policy.toml").write_text(policy)
+        (folder / "policy.toml").write_text(policy)
         config = folder / "guard.toml"
         config.write_text(
-            CONFIGURATION.format(
-                smarthosts=json.dumps(list(smarthosts)),
-                mode=mode,
-                relays=relays,
-                policy='file = "policy.toml"' if policy else "",
-            )
-            + more
+            CONFIGURATION.format(smarthosts=json.dumps(list(smarthosts)), mode=mode, relays=relays) + more
         )
         return cls(config)
 
@@ -346,13 +347,14 @@ class Hops:
         self.call(hop.start())
         return hop
 
-    def up(self, hop: NextHop) -> None:
-        """Let a next hop listen again, where it did."""
-        self.call(hop.start())
-
-    def down(self, hop: NextHop) -> None:
-        """Stop listening and break off every session."""
+    @contextlib.contextmanager
+    def away(self, hop: NextHop) -> Iterator[None]:
+        """In the block a next hop does not listen, and its sessions are broken off; then it is back where it was."""
         self.call(hop.stop())
+        try:
+            yield
+        finally:
+            self.call(hop.start())
 
 
 def message(subject: str, body: str = "", **headers: str) -> bytes:

@@ -2,7 +2,7 @@
 
     python -m tests.outage.chaos [KILLS [SEED]]       100 kills by default; the seed makes the order of kills repeatable
 
-Eight senders offer mail of several kinds without a pause. There are two next hops: one of them comes and goes, now and
+Twenty senders offer mail of several kinds without a pause. There are two next hops: one of them comes and goes, now and
 then both are away, some recipients are deferred at first, some are refused for good, and one sender's mail beyond its
 limit is held for a second. Meanwhile a random process is killed: a relay, the delivery process, the console, the state
 server, the supervisor alone, or everything at once (it is then started again, as a service manager would).
@@ -18,24 +18,21 @@ import random
 import sys
 import tempfile
 import time
+from bisect import bisect
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.loadclient import Account, Load, Mail, mail, reconcile
 from tests.nexthop import NextHop
-from tests.product import Hops, Product, until
+from tests.product import LENIENT, Hops, Product, until
 
 MOST_DUPLICATED = 5
 """Deliveries too many for each kill, on average, that are put up with."""
 VICTIMS = {"relay": 40, "delivery": 20, "console": 8, "state": 12, "supervisor": 10, "everything": 10}
 """How often each is killed, in percent."""
-POLICY = """
-[threshold]
-watch = 1000.0
-hold = 2000.0
-quarantine = 3000.0
-suspend = 4000.0
+POLICY = f"""
+{LENIENT}
 [hold]
 wait = 1.0
 [limit]
@@ -87,6 +84,10 @@ class Outcome:
     held: int = 0
     queued: int = 0
     longest: float = 0.0
+    after: str = ""
+    """By who was killed last: deliveries too many, and the most after one kill."""
+    tracebacks: str = ""
+    """What the product wrote to standard error, if there is a traceback in it: nobody may fail in an unforeseen way."""
 
     @property
     def duplicated(self) -> int:
@@ -99,6 +100,7 @@ class Outcome:
         account, most = self.account, MOST_DUPLICATED * self.kills.total()
         found = [f"lost: {one}" for one in account.lost] + [f"corrupted: {one}" for one in account.corrupted]
         found += [f"the sender was not told: {one}" for one in account.unreported]
+        found += [f"unforeseen: {self.tracebacks}"] if self.tracebacks else []
         return found + ([f"{self.duplicated} duplicated, more than {most}"] if self.duplicated > most else [])
 
     def table(self) -> str:
@@ -112,7 +114,7 @@ class Outcome:
             "lost": str(len(account.lost)),
             "corrupted": str(len(account.corrupted)),
             "refused, sender not told": str(len(account.unreported)),
-            "duplicated": f"{self.duplicated}, {self.duplicated / max(1, kills):.2f} a kill",
+            "duplicated": f"{self.duplicated}, {self.duplicated / max(1, kills):.2f} a kill; {self.after}",
             "longest answer": f"{self.longest:.1f} s",
             "took": f"{self.seconds:.0f} s",
         }
@@ -130,8 +132,8 @@ class Chaos:
             hops.start(hop)
         self.product = Product.made(folder, smarthosts=[hop.address for hop in self.nexts], policy=POLICY)
         self._letters = random.Random(seed + 1)
-        self.load = Load(lambda: self.product.address, self._mail, senders=8)
-        self.kills: Counter[str] = Counter()
+        self.load = Load(lambda: self.product.address, self._mail, senders=20)
+        self._killed: list[tuple[float, str]] = []
 
     def _mail(self, key: str) -> Mail:
         """Mostly one recipient at a sender of its own; the kinds that need the queue, or a hold, in between."""
@@ -171,8 +173,26 @@ class Chaos:
         outcome.held = sum("held for review" in one.reply for one in answered)
         outcome.queued = sum("queued as TEST" not in one.reply for one in answered) - outcome.held
         outcome.longest = max(one.longest for one in answered)
+        outcome.after = self._after()
+        outcome.tracebacks = self.product.said() if "Traceback" in self.product.said() else ""
         outcome.seconds = time.monotonic() - began
         return outcome
+
+    def _after(self) -> str:
+        """After whose death deliveries came once more: how many, and the most between one kill and the next."""
+        seen: set[tuple[str, str]] = set()
+        after: Counter[int] = Counter()
+        times = [at for at, _ in self._killed]
+        arrived = [(at, message) for hop in self.nexts for at, message in zip(hop.arrivals, hop.messages, strict=True)]
+        for at, message in sorted(arrived, key=lambda one: one[0]):
+            subject = message.content.partition(b"\r\nSubject: ")[2].partition(b"\r\n")[0].decode()
+            for delivery in ((subject, recipient) for recipient in message.recipients if message.mail_from):
+                after[bisect(times, at)] += delivery in seen
+                seen.add(delivery)
+        by: dict[str, list[int]] = {}
+        for number, often in after.items():
+            by.setdefault(self._killed[number - 1][1] if number else "nobody", []).append(often)
+        return ", ".join(f"{victim} {sum(often)} (at most {max(often)})" for victim, often in sorted(by.items()))
 
     def _some_mail(self) -> None:
         """Wait until some more messages have been answered: the next kill must hit a product that works."""
@@ -189,6 +209,7 @@ class Chaos:
         kills[victim] += 1
         # Anywhere in what it does, not only where it waits for us.
         time.sleep(self._rng.random() * 0.05)
+        self._killed.append((time.monotonic(), victim))
         if victim == "everything":
             self.product.kill_everything()
             self.product.start()

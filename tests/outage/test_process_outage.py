@@ -46,13 +46,11 @@ def test_a_relay_is_killed(house: House) -> None:
 
 
 def test_the_delivery_process_is_killed(house: House) -> None:
-    house.hops.down(house.hop)
-    with house.product.client() as client:
+    with house.hops.away(house.hop), house.product.client() as client:
         for number in range(20):
             said = client.submit("anna@customer.test", [f"r{number}@there.test"], message("before the kill"))
             assert said.startswith("250 2.0.0 Ok: queued as"), said
-    house.killed("delivery-0")
-    house.hops.up(house.hop)
+        house.killed("delivery-0")
 
     def arrived() -> list[str]:
         return [one.recipients[0] for one in house.hop.messages if b"Subject: before the kill\r\n" in one.content]
