@@ -7,6 +7,7 @@ Every other part of the house is one of these words.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from outbound_guard.accounts import Identifier
@@ -50,18 +51,23 @@ class Pipeline:
     async def submit(
         self, submission: Submission, actions: Actions, done: Callable[[Judgement, Outcome], None]
     ) -> Reply:
-        """Take a submission in: judge it, do what the verdict says, remember, tell `done`, answer."""
+        """Take a submission in: judge it, do what the verdict says, answer; then remember, and tell `done`."""
         judgement = await self.judge(submission, submission.received)
         # Suspicion must be known before the next message comes; anything else can wait for the next hop's answer.
         suspicious = judgement.verdict.score >= self.policy.threshold.watch
         if suspicious:
             self.learning.judged(judgement)
         outcome = await actions.carry_out(judgement, self.policy)
-        if not suspicious:
-            self.learning.judged(judgement, outcome.answers)
-        elif outcome.answers:
-            self.learning.answered(judgement.sender, judgement.memory.sender, submission.received, outcome.answers)
-        done(judgement, outcome)
+
+        def settled() -> None:
+            done(judgement, outcome)
+            if not suspicious:
+                self.learning.judged(judgement, outcome.answers)
+            elif outcome.answers:
+                self.learning.answered(judgement.sender, judgement.memory.sender, submission.received, outcome.answers)
+
+        # Its fate is settled: what is noted about it neither delays the answer nor, should it fail, changes it.
+        asyncio.get_running_loop().call_soon(settled)
         return outcome.reply
 
     async def judge(

@@ -51,6 +51,7 @@ retry = [1, 1, 2]
 [[delivery.pool]]
 smarthosts = {smarthosts}
 tls = "none"
+reply_seconds = {reply_seconds}
 [policy]
 mode = "{mode}"
 file = "policy.toml"
@@ -101,6 +102,7 @@ class Product:
         policy: str = LENIENT,
         mode: str = "enforce",
         relays: int = 2,
+        reply_seconds: int = 60,
         more: str = "",
     ) -> Product:
         """With a small configuration in `folder`; `policy` is its policy file's text, `more` is put behind."""
@@ -108,7 +110,10 @@ class Product:
         (folder / "policy.toml").write_text(policy)
         config = folder / "guard.toml"
         config.write_text(
-            CONFIGURATION.format(smarthosts=json.dumps(list(smarthosts)), mode=mode, relays=relays) + more
+            CONFIGURATION.format(
+                smarthosts=json.dumps(list(smarthosts)), mode=mode, relays=relays, reply_seconds=reply_seconds
+            )
+            + more
         )
         return cls(config)
 

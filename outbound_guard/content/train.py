@@ -156,9 +156,7 @@ def _balance(sources: Sequence[tuple[str, bool]]) -> list[float]:
     return [weight * half / totals[source[1]] for weight, source in zip(weights, sources, strict=True)]
 
 
-def fit(
-    examples: Examples, chosen: Sequence[int], known: Sequence[float], seed: int
-) -> tuple[list[float], float]:
+def fit(examples: Examples, chosen: Sequence[int], known: bytearray, seed: int) -> tuple[list[float], float]:
     """Weights by feature number, and the bias, from the examples `chosen`; only features marked `known` count.
 
     A linear support vector machine with squared hinge loss, solved in its dual one example at a time
@@ -167,14 +165,11 @@ def fit(
     weights = [0.0] * len(examples.numbers)
     bias = 0.0
     rows = [[n for n in examples.rows[i] if known[n]] for i in chosen]
-    freedom = known
     shares = [1.0 / math.sqrt(examples.lengths[i] + 1) for i in chosen]
     signs = [1.0 if examples.spam[i] else -1.0 for i in chosen]
     # Twice the cost of an error, by example; and the length of each example, the bias counted as a feature of 1.
     softness = [0.5 / (COST * w) for w in _balance([(examples.sources[i], examples.spam[i]) for i in chosen])]
-    lengths = [
-        sum(map(freedom.__getitem__, row)) * share * share + 1.0 for row, share in zip(rows, shares, strict=True)
-    ]
+    lengths = [len(row) * share * share + 1.0 for row, share in zip(rows, shares, strict=True)]
     duals = [0.0] * len(rows)
     generator = random.Random(seed)  # noqa: S311 - an order, not a secret.
     order = list(range(len(rows)))
@@ -195,7 +190,7 @@ def fit(
                 bias += change
                 change *= share
                 for n in row:
-                    weights[n] += change * freedom[n]
+                    weights[n] += change
     return weights, bias
 
 

@@ -55,6 +55,10 @@ CHECKS: tuple[ModuleType, ...] = (
 )
 
 
+_REPEATED = 2.5
+"""What a finding says at most when it is seen again and again, as a multiple of what it says once."""
+
+
 class _Armed(msgspec.Struct, frozen=True, kw_only=True):
     """A check with its settings."""
 
@@ -111,9 +115,11 @@ class Panel:
             elif again and view.sender.kind != "forwarder":
                 total = carried
             else:
-                total = bounded(carried, fresh, check.low, check.high)
+                # However often it is seen, a weak oddity does not become a strong one.
+                high = min(check.high, _REPEATED * fresh) if fresh > 0 else check.high
+                total = bounded(carried, fresh, check.low, high)
                 if total != carried:
-                    evidence.append(Evidence(check.slot, fresh, check.low, check.high))
+                    evidence.append(Evidence(check.slot, fresh, check.low, high))
             signals.append(Signal(check.name, total, reason, check.volume, check.shadow))
         return tuple(signals), evidence
 

@@ -2,7 +2,7 @@
 
     python -m tests.outage.chaos [KILLS [SEED]]       100 kills by default; the seed makes the order of kills repeatable
 
-Twenty senders offer mail of several kinds without a pause. There are two next hops: one of them comes and goes, now and
+Ten senders offer mail of several kinds without a pause. There are two next hops: one of them comes and goes, now and
 then both are away, some recipients are deferred at first, some are refused for good, and one sender's mail beyond its
 limit is held for a second. Meanwhile a random process is killed: a relay, the delivery process, the console, the state
 server, the supervisor alone, or everything at once (it is then started again, as a service manager would).
@@ -132,7 +132,7 @@ class Chaos:
             hops.start(hop)
         self.product = Product.made(folder, smarthosts=[hop.address for hop in self.nexts], policy=POLICY)
         self._letters = random.Random(seed + 1)
-        self.load = Load(lambda: self.product.address, self._mail, senders=20)
+        self.load = Load(lambda: self.product.address, self._mail, senders=10)
         self._killed: list[tuple[float, str]] = []
 
     def _mail(self, key: str) -> Mail:

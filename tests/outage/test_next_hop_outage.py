@@ -48,6 +48,10 @@ class House:
         until(lambda: not self.left(), lambda: self.left())
         return self.got(subject, 0)
 
+    def works(self) -> None:
+        """Return when the relay uses the next hop: after a failure it leaves it alone for a second or more."""
+        until(lambda: RELAYED.fullmatch(self.submit("it works", "r@there.test")), self.product.said)
+
     def left(self) -> list[str]:
         spool = self.product.data / "spool"
         return [str(file) for state in ("incoming", "queue", "held", "progress") for file in (spool / state).iterdir()]
@@ -57,7 +61,8 @@ class House:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with Hops() as hops:
         hop = hops.start()
-        with Product.made(tmp_path_factory.mktemp("hop"), smarthosts=[hop.address], relays=1, more=MORE) as product:
+        folder = tmp_path_factory.mktemp("hop")
+        with Product.made(folder, smarthosts=[hop.address], relays=1, reply_seconds=5, more=MORE) as product:
             yield House(hops, product, hop)
 
 
@@ -70,8 +75,8 @@ def test_while_it_is_away_mail_is_queued_and_then_delivered_once(house: House) -
     got = house.got("away", 30)
     assert {one.recipients[0] for one in got} == {f"r{number}@there.test" for number in range(30)}
     assert len(house.settled("away")) == 30
-    # As soon as it is back, mail goes through at once again.
-    until(lambda: RELAYED.fullmatch(house.submit("back", "r@there.test")), "it is used again")
+    # Soon after it is back, mail goes through at once again.
+    house.works()
     until(lambda: house.product.metric("next_hop_up") == 1, "the metrics say so")
 
 
@@ -86,6 +91,17 @@ def test_it_breaks_off(house: House, place: str) -> None:
     # What got to the dot may have been accepted, so it is offered once more; here it was not.
     again = sum(f"Subject: {subject}\r\n".encode() in one.content for one in house.hop.refused)
     assert again == (1 if place == "." else 0)
+    house.works()
+
+
+def test_it_does_not_answer(house: House) -> None:
+    house.hop.answer(".", house.hop.HANG)
+    answer = house.submit("no answer", "r@there.test")
+    assert QUEUED.fullmatch(answer), answer
+    assert len(house.got("no answer")) == 1
+    assert len(house.settled("no answer")) == 1
+    until(lambda: house.product.metric("next_hop_events_total", event="timeout") == 1, "it is counted")
+    house.works()
 
 
 @pytest.mark.parametrize(

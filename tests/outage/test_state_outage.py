@@ -43,6 +43,12 @@ class Redis:
         except OSError:
             return False
 
+    def room(self, octets: int) -> None:
+        """Let it use so much memory; 0: as much as there is."""
+        with socket.create_connection(("127.0.0.1", self.port), 10) as asking:
+            asking.sendall(b"CONFIG SET maxmemory %d\r\n" % octets)
+            assert asking.recv(5) == b"+OK\r\n"
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -67,6 +73,14 @@ def test_redis_is_away_comes_hangs_dies_and_comes_back(tmp_path: Path, redis: Re
             flow.goes_on()
             assert product.metric("state_up") == 0
             redis.start()
+            until(lambda: product.metric("state_up") == 1, "the metrics say that it is up")
+            flow.goes_on()
+
+            # It answers, and takes nothing: that is no outage, and still no reason to wait.
+            redis.room(1)
+            flow.goes_on()
+            until(lambda: product.metric("state_errors_total", kind="refused") >= 1, "it is counted")
+            redis.room(0)
             until(lambda: product.metric("state_up") == 1, "the metrics say that it is up")
             flow.goes_on()
 
