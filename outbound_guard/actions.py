@@ -53,14 +53,17 @@ class Actions:
         *,
         hostname: str,
         to_strip: Callable[[Headers], tuple[str, ...]],
+        first_retry: float = 0.0,
         observe: bool = False,
     ) -> None:
         """`to_strip` names the header fields not to pass on (accounts.Identifier).
 
-        `observe`: relay whatever the verdict says.
+        `first_retry`: seconds until what the next hop did not take is tried again. `observe`: relay whatever the
+        verdict says.
         """
         self._delivery, self._spool, self._tokens = delivery, spool, tokens
         self._hostname, self._to_strip, self.observe = hostname, to_strip, observe
+        self._first_retry = first_retry
         self._samples: Counter[tuple[str, int]] = Counter()
 
     async def carry_out(self, judgement: Judgement, policy: Policy) -> Outcome:
@@ -103,7 +106,7 @@ class Actions:
         waiting = tuple(to for to, reply in answers if reply.temporary)
         if waiting:
             rest = msgspec.structs.replace(submission.envelope, recipients=waiting)
-            entry = _entry(judgement, rest, attempts=1)
+            entry = _entry(judgement, rest, due=submission.received + self._first_retry, attempts=1)
             await self._spool.put(entry, content, "incoming")
         if failed:
             await write_bounce(

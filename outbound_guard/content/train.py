@@ -38,7 +38,10 @@ COMPOSED = 40
 """Messages composed of each text in samples.txt."""
 MIN_DOCUMENTS = 4
 """Messages that must hold a feature for it to be learned."""
-MAX_FEATURES = 160_000
+CANDIDATES = 640_000
+"""Features that are fitted, the most frequent ones."""
+MAX_FEATURES = 320_000
+"""Features that are kept in the file."""
 EPOCHS = 16
 COST = 0.7
 """What an error costs in the fit, against the size of the weights."""
@@ -258,11 +261,11 @@ def train(examples: Examples, seed: int, say: Callable[[str], None] = print) -> 
     for number, left_out in sorted(folds.items()):
         outside = set(left_out)
         chosen = [i for i in apart if i not in outside]
-        weights, bias = fit(examples, chosen, common(examples, chosen, MAX_FEATURES * 4), seed + number)
+        weights, bias = fit(examples, chosen, common(examples, chosen, CANDIDATES), seed + number)
         scored += [(score(examples, i, weights, bias), examples.spam[i], importance[i]) for i in left_out]
         say(f"fold {number}: learned from {len(chosen)}, scored {len(left_out)}")
     knots, evidence = calibrate(scored)
-    weights, bias = fit(examples, everything, common(examples, everything, MAX_FEATURES * 4), seed)
+    weights, bias = fit(examples, everything, common(examples, everything, CANDIDATES), seed)
     counts: Counter[int] = Counter()
     for row in examples.rows:
         counts.update(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -70,6 +71,11 @@ def test_while_it_is_away_mail_is_queued_and_then_delivered_once(house: House) -
     with house.hops.away(house.hop):
         answers = [house.submit("away", f"r{number}@there.test") for number in range(30)]
         assert all(QUEUED.fullmatch(answer) for answer in answers), answers
+        # What was tried once is tried again after the first of the waits that the configuration names.
+        queue = house.product.data / "spool/queue"
+        entries = until(lambda: [json.loads(file.read_bytes().split(b"\n")[0]) for file in queue.iterdir()])
+        assert {round(entry["due"] - entry["received"], 3) for entry in entries} == {1.0}
+        assert {entry["attempts"] for entry in entries} == {1}
         until(lambda: house.product.metric("next_hop_up") == 0, "the metrics say so")
         until(lambda: house.product.metric("next_hop_events_total", event="connect") >= 1, "it is counted")
     got = house.got("away", 30)
