@@ -15,7 +15,7 @@ import pytest
 from tests.flow import Flow
 from tests.product import Hops, Product, until
 
-PATIENCE = 5.0
+PATIENCE = 3.0
 """Seconds an answer may take while the store hangs. Ours gives up after half a second; a busy machine needs some."""
 
 
