@@ -111,7 +111,9 @@ class Rules:
         if always:
             return Rule(apply, header)
         self._logins.append((header, names))
-        return Rule(apply, header, frozenset({AUTHENTICATED, UNKNOWN}))
+        # Who is named in the rule as one that may assert it sees to it that nobody else's header passes through.
+        named = frozenset({NETWORK}) if rule.trusted else frozenset()
+        return Rule(apply, header, frozenset({AUTHENTICATED, UNKNOWN}) | named)
 
     def _vhost(self, rule: Identity, header: str) -> Rule:
         """Plesk's X-PPP-Vhost: the server vouches for the domain; the envelope sender names the mailbox in it."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import heapq
 import math
+import struct
 import zlib
-from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -25,7 +25,7 @@ from outbound_guard.content import features
 from outbound_guard.content.features import Feature
 from outbound_guard.content.message import Message
 
-_MAGIC = b"OGCM\x01\r\n\x00"
+_MAGIC = b"OGCM\x02\r\n\x00"
 _LOWEST, _HIGHEST = -4.0, 6.0
 MAX_FILE = 16_000_000
 """Octets of a model file; a longer one is no model."""
@@ -51,7 +51,7 @@ class About(msgspec.Struct, frozen=True):
 
     bias: float
     scale: float
-    """What one step of the stored weights (8 bit) is worth."""
+    """What one step of the stored weights (16 bit) is worth."""
     scores: list[float]
     """Raw scores, ascending, at which the calibration has a knot."""
     weights: list[float]
@@ -150,17 +150,17 @@ def _read_name(line: bytes, words: dict[bytes, bytes]) -> Feature:
 def pack(by_name: Mapping[Feature, float], about: About) -> bytes:
     """A model as the octets of a file: magic, SHA-256 of the rest, length of `About` as JSON, JSON, compressed weights.
 
-    A weight is stored in 8 bits, as a multiple of `about.scale`; features are sorted by name.
+    A weight is stored in 16 bits (little-endian), as a multiple of `about.scale`; features are sorted by name.
     """
     rows = []
     for name, weight in by_name.items():
-        steps = max(-127, min(127, round(weight / about.scale)))
+        steps = max(-32767, min(32767, round(weight / about.scale)))
         line = _written(name)
         if steps and b"\n" not in line:
             rows.append((line, steps))
     rows.sort()
     names = b"\n".join(line for line, _ in rows)
-    body = len(names).to_bytes(4, "little") + names + array("b", [steps for _, steps in rows]).tobytes()
+    body = len(names).to_bytes(4, "little") + names + struct.pack(f"<{len(rows)}h", *[steps for _, steps in rows])
     text = msgspec.json.encode(about)
     rest = len(text).to_bytes(4, "little") + text + zlib.compress(body, 9)
     return _MAGIC + hashlib.sha256(rest).digest() + rest
@@ -181,8 +181,8 @@ def unpack(data: bytes, source: str) -> Model:
         body = zlib.decompressobj().decompress(rest[4 + length :], MAX_UNPACKED)
         end = 4 + int.from_bytes(body[:4], "little")
         names = body[4:end].split(b"\n") if end > 4 else []
-        steps = array("b", body[end:])
-    except (msgspec.MsgspecError, zlib.error, ValueError) as error:
+        steps = struct.unpack(f"<{(len(body) - end) // 2}h", body[end:])
+    except (msgspec.MsgspecError, zlib.error, struct.error, ValueError) as error:
         raise ModelError(f"{source} cannot be read: {error}") from error
     if len(names) != len(steps):
         raise ModelError(f"{source} holds {len(names)} features but {len(steps)} weights")

@@ -40,7 +40,7 @@ MIN_DOCUMENTS = 4
 """Messages that must hold a feature for it to be learned."""
 CANDIDATES = 640_000
 """Features that are fitted, the most frequent ones."""
-MAX_FEATURES = 320_000
+MAX_FEATURES = 160_000
 """Features that are kept in the file."""
 EPOCHS = 16
 COST = 0.7
@@ -276,9 +276,8 @@ def train(examples: Examples, seed: int, say: Callable[[str], None] = print) -> 
         reverse=True,
     )[:MAX_FEATURES]
     names = list(examples.numbers)
-    # Weights beyond the 99.9th percentile are cut there, so that 8 bits are fine enough for the others.
-    largest = sorted(abs(weights[n]) for n in worth)[-1 - len(worth) // 1000]
-    about = About(bias, largest / 127, knots, evidence, f"{len(examples.rows)} messages, seed {seed}")
+    largest = max(abs(weights[n]) for n in worth)
+    about = About(bias, largest / 32767, knots, evidence, f"{len(examples.rows)} messages, seed {seed}")
     say(f"{len(examples.rows)} messages, {len(worth)} features kept of {len(names)}")
     return Model({names[n]: weights[n] for n in worth}, about)
 
