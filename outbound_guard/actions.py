@@ -18,14 +18,17 @@ from outbound_guard import reply as replies
 from outbound_guard.accounts.token import Tokens
 from outbound_guard.config import Policy
 from outbound_guard.delivery import Delivery
-from outbound_guard.delivery.bounce import write_bounce
+from outbound_guard.delivery.bounce import may_bounce, write_bounce
 from outbound_guard.delivery.result import Result
-from outbound_guard.mail import Envelope, Headers, Sender, domain_of, without_fields
+from outbound_guard.mail import Envelope, Headers, Sender, domain_of, new_id, without_fields
 from outbound_guard.reply import Reply
 from outbound_guard.spool import Entry, Failure, Spool, SpoolFull, State
 from outbound_guard.verdict import DEFER, HOLD, QUARANTINE, RELAY, SUSPENDED, Judgement
 
 _log = logging.getLogger(__name__)
+
+_CAMPAIGNS = 5
+"""Campaigns of one sender of which samples are kept."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -95,7 +98,8 @@ class Actions:
         content = self._outgoing(judgement)
         result = await self._delivery.send(submission.envelope, content)
         first = result.replies[0]
-        if result.reached and all(reply.code == first.code for reply in result.replies):
+        alike = all(reply.code == first.code for reply in result.replies)
+        if result.reached and (alike or all(reply.accepted for reply in result.replies)):
             # Cut-through: all recipients were answered alike, so the next hop's own reply is the client's.
             return Outcome(_one_reply(result, submission.id), "", result)
         if result.reached and all(reply.permanent for reply in result.replies):
@@ -104,20 +108,30 @@ class Actions:
         answers = list(zip(submission.envelope.recipients, result.replies, strict=True))
         failed = tuple(Failure(to, reply, result.peer, submission.received) for to, reply in answers if reply.permanent)
         waiting = tuple(to for to, reply in answers if reply.temporary)
+        # Whoever has it already must not get it again because the disk is nearly full.
+        reserve = any(reply.accepted for reply in result.replies)
         if waiting:
             rest = msgspec.structs.replace(submission.envelope, recipients=waiting)
             entry = _entry(judgement, rest, due=submission.received + self._first_retry, attempts=1)
-            await self._spool.put(entry, content, "incoming")
+            await self._spool.put(entry, content, "incoming", reserve=reserve)
         if failed:
-            await write_bounce(
-                self._spool,
-                _entry(judgement),
-                failed,
-                b"".join(content),
-                hostname=self._hostname,
-                now=submission.received,
-            )
+            await self._return(judgement, failed, content, reserve=reserve)
         return Outcome(replies.queued(submission.id), "queued" if waiting else "", result)
+
+    async def _return(
+        self, judgement: Judgement, failed: tuple[Failure, ...], content: list[bytes], *, reserve: bool
+    ) -> None:
+        """Tell the sender about recipients that were refused while others were not; one that may not be told (its
+        account does not own the address) finds them in quarantine: nothing vanishes."""
+        now = judgement.submission.received
+        whole = _entry(judgement)
+        if may_bounce(whole):
+            await write_bounce(self._spool, whole, failed, b"".join(content), hostname=self._hostname, now=now)
+            return
+        refused = msgspec.structs.replace(whole.envelope, recipients=tuple(failure.recipient for failure in failed))
+        reasons = (*whole.reasons, *(f"{failure.recipient}: {failure.reply}" for failure in failed))
+        entry = msgspec.structs.replace(whole, id=new_id(now), envelope=refused, code="refused", reasons=reasons)
+        await self._spool.put(entry, content, "quarantine", reserve=reserve)
 
     async def _keep(self, judgement: Judgement, state: State, due: float) -> Outcome:
         await self._spool.put(_entry(judgement, due=due), self._outgoing(judgement), state)
@@ -130,7 +144,7 @@ class Actions:
         only = f"\r\n\tfor <{envelope.recipients[0]}>" if len(envelope.recipients) == 1 else ""
         helo = "".join(letter if letter.isprintable() and letter not in "()" else "?" for letter in submission.helo)
         trace = (
-            f"Received: from {helo or 'unknown'} ([{submission.client_ip}])\r\n"
+            f"Received: from {helo or 'unknown'} ([{_literal(submission.client_ip)}])\r\n"
             f"\tby {self._hostname} (Outbound Guard) with {submission.protocol}\r\n"
             f"\tid {submission.id}{only}; {_date(int(submission.received))}\r\n"
             f"X-Outbound-Guard-Id: {self._tokens.seal(submission.id)}\r\n"
@@ -141,11 +155,14 @@ class Actions:
 
     def _sampled(self, judgement: Judgement, policy: Policy) -> bool:
         """True while few enough messages of this sender and campaign lie in quarantine."""
-        key = judgement.sender.name, judgement.message.fingerprint
-        self._samples[key] += 1
+        sender, most = judgement.sender.name, policy.quarantine.samples
         if len(self._samples) > 100_000:
             self._samples.clear()
-        return self._samples[key] <= policy.quarantine.samples
+        self._samples[sender, judgement.message.fingerprint] += 1
+        # A text that is never the same twice must not fill the disk either.
+        self._samples[sender, -1] += 1
+        within = self._samples[sender, -1] <= most * _CAMPAIGNS
+        return within and self._samples[sender, judgement.message.fingerprint] <= most
 
 
 def _entry(judgement: Judgement, envelope: Envelope | None = None, *, due: float = 0.0, attempts: int = 0) -> Entry:
@@ -168,6 +185,11 @@ def _entry(judgement: Judgement, envelope: Envelope | None = None, *, due: float
         bounce_to=mail_from if owns(sender, mail_from) else "",
         meta={"kind": sender.kind, "fingerprint": f"{message.fingerprint:x}"},
     )
+
+
+def _literal(ip: str) -> str:
+    """An address as RFC 5321 4.1.3 writes it in brackets."""
+    return f"IPv6:{ip}" if ":" in ip else ip
 
 
 @functools.lru_cache(4)

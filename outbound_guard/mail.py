@@ -98,8 +98,6 @@ class Verdict(msgspec.Struct, frozen=True):
     """The sender or account to suspend as of now, if any."""
     wait: float = 0.0
     """Seconds until a deferred or held message is to be looked at again; 0 on a hold: a person decides."""
-    evidence: float = 0.0
-    """What the sender's suspicion grows (or shrinks) by, in nats."""
 
 
 class Headers:

@@ -17,6 +17,7 @@ from outbound_guard.recording import Recorder
 from outbound_guard.reply import Reply
 from outbound_guard.reputation import NO_PROFILE
 from outbound_guard.spool import Entry
+from outbound_guard.verdict import HOLD, RELAY
 
 
 async def run(config: Config, child: Child) -> None:
@@ -33,8 +34,16 @@ async def run(config: Config, child: Child) -> None:
         async def review(entry: Entry, content: bytes) -> Verdict:
             now = clock.now()
             submission = Submission(entry.id, entry.received, entry.envelope, content, entry.client_ip)
-            held_for = now - entry.received
-            return (await pipeline.judge(submission, now, sender=_sender(entry), held_for=held_for)).verdict
+            judgement = await pipeline.judge(submission, now, sender=_sender(entry), held_for=now - entry.received)
+            if not judgement.memory.available:
+                # Of a sender that nothing is known of for the moment, nothing is let go.
+                return Verdict(HOLD, entry.score, entry.code, (), "the memory is away", wait=pipeline.policy.hold.wait)
+            return judgement.verdict
+
+        def stopped(entry: Entry) -> bool:
+            # Mail that a person released goes out whatever became of its sender since.
+            queued_by_us = entry.action == RELAY and entry.code != CODE
+            return queued_by_us and bool(pipeline.directory.suspended(entry.sender, entry.account))
 
         def on_result(entry: Entry, recipient: str, reply: Reply, peer: str, final: bool) -> None:
             now = clock.now()
@@ -59,6 +68,7 @@ async def run(config: Config, child: Child) -> None:
             clock=clock,
             hostname=parts.hostname,
             review=review,
+            stopped=stopped if not parts.observe else None,
             on_result=on_result,
             on_review=on_review,
         )
@@ -66,8 +76,6 @@ async def run(config: Config, child: Child) -> None:
         async def measure() -> None:
             for state, number in (await parts.spool.counts()).items():
                 metrics.gauge("spool_messages", number, state)
-            for pool, up in delivery.healthy().items():
-                metrics.gauge("next_hop_up", float(up), pool)
 
         parts.every(5.0, measure)
         parts.measure()

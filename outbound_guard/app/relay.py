@@ -13,7 +13,7 @@ from outbound_guard.app.parts import Child, Parts, until_told
 from outbound_guard.config import Config
 from outbound_guard.delivery import Delivery
 from outbound_guard.edge import Edge, Passwords, Sessions, tls_context
-from outbound_guard.mail import Submission
+from outbound_guard.mail import Submission, domain_of
 from outbound_guard.recording import Recorder
 from outbound_guard.reply import Reply, suspended_login
 from outbound_guard.verdict import Judgement
@@ -53,8 +53,11 @@ async def run(config: Config, child: Child) -> None:
             return await pipeline.submit(submission, actions, done)
 
         def admit(name: str) -> Reply | None:
-            account = pipeline.directory.account_of(name) or name.rpartition("@")[2]
-            return suspended_login() if pipeline.directory.suspended(name.lower(), account) else None
+            if parts.observe:
+                return None
+            name = name.lower()
+            account = pipeline.directory.account_of(name) or domain_of(name) or name
+            return suspended_login() if pipeline.directory.suspended(name, account) else None
 
         loop = asyncio.get_running_loop()
         sessions = Sessions(config.limits)
@@ -79,8 +82,6 @@ async def run(config: Config, child: Child) -> None:
 
         async def measure() -> None:
             metrics.gauge("sessions", len(sessions))
-            for pool, up in delivery.healthy().items():
-                metrics.gauge("next_hop_up", float(up), pool)
 
         parts.every(1.0, measure)
         parts.measure()

@@ -282,6 +282,24 @@ def train(examples: Examples, seed: int, say: Callable[[str], None] = print) -> 
     return Model({names[n]: weights[n] for n in worth}, about)
 
 
+def gather(
+    corpus: Path, traces: Sequence[Path], seed: int, without: Sequence[str] = ("phishing_pot",), half: bool = False
+) -> Examples:
+    """All examples: the `train` split of the corpus, samples of the traces, composed messages.
+
+    `half` leaves out the texts that traces made with `--part trace` use: for a model that is to be measured on those.
+    """
+    examples = Examples()
+    for raw in read_corpus(corpus, "train", without, half):
+        examples.add(raw)
+    for number, trace in enumerate(traces, 1):
+        for raw in read_trace(trace, number):
+            examples.add(raw)
+    for raw in read_samples(seed):
+        examples.add(raw)
+    return examples
+
+
 def write(model: Model, path: Path) -> int:
     """Write a model file; returns its size in octets."""
     data = pack(model.by_name, model.about)

@@ -26,24 +26,30 @@ _ABUSE = re.compile(
     r"|rate.?limited|too many",
     re.I,
 )
+_ABUSE_NAMED = re.compile(r"spam|unsolicited|abuse|complaints?|suspicious|reputation", re.I)
+_NO_MAILBOX = frozenset(("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"))
+"""RFC 3463 3.2: the recipient's address; 5.1.7 and 5.1.8 are about the sender's."""
 _FULL = re.compile(r"full|quota|storage|over.?limit", re.I)
 
 
 def outcome_of(reply: Reply) -> str:
     """What a reply says about the sender: one of reputation.OUTCOMES.
 
-    Temporary answers count as "later" unless they name abuse; a full mailbox says nothing about the sender either.
+    A temporary answer says "later" unless it is about policy (4.7) and names abuse: scanners fail and servers are busy.
+    That our own address is refused, or a mailbox is full, says nothing about the sender either.
     """
+    text = reply.text
     if reply.accepted:
         return "delivered"
-    about_user = reply.enhanced.startswith(("5.1.", "5.5.0"))
-    if reply.permanent and not _FULL.search(reply.text) and (about_user or _NO_SUCH_USER.search(reply.text)):
-        return "unknown_user"
-    if _OUR_ADDRESS.search(reply.text):
+    if _OUR_ADDRESS.search(text):
         return "our_address"
-    if _ABUSE.search(reply.text) and not _FULL.search(reply.text):
-        return "refused"
-    return "later"
+    if _FULL.search(text):
+        return "later"
+    if reply.temporary:
+        return "refused" if reply.enhanced.startswith("4.7.") and _ABUSE_NAMED.search(text) else "later"
+    if reply.enhanced in _NO_MAILBOX or _NO_SUCH_USER.search(text):
+        return "unknown_user"
+    return "refused" if _ABUSE.search(text) else "later"
 
 
 def outcomes_of(replies: Iterable[Reply]) -> list[tuple[str, int]]:

@@ -23,7 +23,7 @@ from outbound_guard.delivery.bounce import write_bounce
 from outbound_guard.delivery.result import Result
 from outbound_guard.delivery.retry import Outcome, recipients_left, settle
 from outbound_guard.delivery.review import OnReview, Review, Reviewer
-from outbound_guard.mail import Envelope
+from outbound_guard.mail import Envelope, Verdict
 from outbound_guard.reply import Reply
 from outbound_guard.spool import Busy, Entry, Lease, NotInSpool, Progress, Spool, State, due_of
 
@@ -67,6 +67,7 @@ class Queue:
         clock: Clock,
         hostname: str,
         review: Review,
+        stopped: Callable[[Entry], bool] | None = None,
         on_result: OnResult | None = None,
         on_review: OnReview | None = None,
         concurrency: int = 50,
@@ -75,9 +76,11 @@ class Queue:
     ) -> None:
         """`deliver` makes one try; `review` judges a held message anew; `hold_expiry` in seconds.
 
+        `stopped` says whether a queued message must not go out any more: it is moved to quarantine.
         `on_result` is told every reply, `on_review` what became of held mail; what they raise is logged and changes
         nothing. `concurrency` is the number of tries at a time.
         """
+        self._stopped, self._on_review = stopped, on_review
         self._spool = spool
         self._deliver = deliver
         self._delivery = delivery
@@ -185,6 +188,9 @@ class Queue:
             entry, progress = message.entry, self._unsaved.get(id_, message.progress)
             left = recipients_left(entry, progress)
             due = due_of(entry, progress)
+            if left and self._stopped and self._stopped(entry):
+                await self._pull_back(message)
+                return None
             if left and due <= self._clock.now():
                 result = await self._result(msgspec.structs.replace(entry.envelope, recipients=left), message.content)
                 progress, outcomes = settle(entry, progress, result, self._clock.now(), self._delivery, self._jitter)
@@ -200,6 +206,20 @@ class Queue:
                 return self._clock.now() + _DISK_WAIT
             self._unsaved.pop(id_, None)
             return due_again
+
+    async def _pull_back(self, message: Lease) -> None:
+        """Keep a message whose sender was convicted after it was queued."""
+        await message.move("quarantine")
+        if self._on_review:
+            why = Verdict(
+                "quarantine", message.entry.score, "suspended", (), "its sender was suspended while it was queued"
+            )
+            try:
+                told = self._on_review(message.entry, why, "quarantined")
+                if inspect.isawaitable(told):
+                    await told
+            except Exception:
+                _log.exception("%s: that it was pulled back could not be told", message.entry.id)
 
     async def _result(self, envelope: Envelope, content: bytes) -> Result:
         try:

@@ -108,7 +108,7 @@ class Reputation:
         hashes = [
             b"" if value is None else _hash(kind + value) for kind, value in zip(TRAITS, seen.traits, strict=True)
         ]
-        hashes += [_hash("rcpt" + address) for address in seen.recipients[:_RECIPIENTS_KNOWN]]
+        hashes += [_hash("rcpt" + address.lower()) for address in seen.recipients[:_RECIPIENTS_KNOWN]]
         counting = b"1" if count else b"0"
         arguments = [_LOOK_UP.pack(seen.now, count, min(len(seen.recipients), 65_535)), *hashes]
         try:
@@ -196,8 +196,10 @@ class Reputation:
 
     async def pardon(self, sender: str, account: str, now: float, *, mistake: bool) -> None:
         """Forget the suspicion against a sender (and its account) and lift the suspension. Raises StateDown."""
-        for key in (b"p:{%b}:%b" % (account.encode(), sender.encode()), b"p:{%b}" % account.encode()):
-            await self._state.call(self._pardon, [key], [repr(now), 1 if mistake else 0])
+        one, all_ = b"p:{%b}:%b" % (account.encode(), sender.encode()), b"p:{%b}" % account.encode()
+        await self._state.call(self._pardon, [one], [repr(now), 1 if mistake else 0])
+        # A mistake about one mailbox says nothing about the others of the account.
+        await self._state.call(self._pardon, [all_], [repr(now), 0])
 
 
 def _lua(name: str) -> str:

@@ -168,6 +168,10 @@ class Memory(msgspec.Struct, frozen=True):
         """True if this value of the trait was never seen of this sender."""
         return self.new_traits[TRAITS.index(trait)]
 
+    def has(self, trait: str) -> bool:
+        """True if the message shows this trait at all."""
+        return bool(self.hashes[TRAITS.index(trait)]) if self.hashes else True
+
     def habit(self, trait: str) -> tuple[float, float]:
         """How often the trait was seen in calm times, and how often it was new then."""
         return getattr(self.keeper, f"{trait}_seen"), getattr(self.keeper, f"{trait}_new")

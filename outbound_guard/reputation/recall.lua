@@ -1,6 +1,6 @@
 -- Read what is known of a sender and count one message, in one step.
 -- KEYS  1 sender's traffic   2 account's traffic   3 sender's profile   4 account's profile
---       5 what the keeper of the habits knows (set of 32-bit hashes)   6 networks of late that it does not know
+--       5 what the keeper of the habits knows (set of 32-bit hashes)   6 networks of the last two hours that it does not know (by time)
 -- ARGV  1 packed ('<dBH'): now (unix seconds), 1 to count, 0 to look only, number of recipients
 --       2.. one hash for each trait ('' if it has none), then the recipients' hashes
 -- Returns { sender's traffic, account's traffic, sender's profile, account's profile, number of new recipients,
@@ -28,11 +28,12 @@ if #asked > 0 then
     end
 end
 if traits:byte(1) == 49 then  -- 49: the digit one
+    redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now - 7200)
     if counting == 1 then
-        redis.call('SADD', KEYS[6], ARGV[2])
+        redis.call('ZADD', KEYS[6], now, ARGV[2])
         redis.call('EXPIRE', KEYS[6], 7200)
     end
-    networks = redis.call('SCARD', KEYS[6])
+    networks = redis.call('ZCARD', KEYS[6])
 end
 
 local packed = redis.call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4])

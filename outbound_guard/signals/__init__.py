@@ -113,12 +113,13 @@ class Panel:
             if not check.adds_up:
                 total = min(max(fresh, check.low), check.high)
             elif again and view.sender.kind != "forwarder":
-                total = carried
+                # It is in the sum already, unless the store was down when the message came in.
+                total = max(carried, min(fresh, check.high))
             else:
                 # However often it is seen, a weak oddity does not become a strong one.
                 high = min(check.high, _REPEATED * fresh) if fresh > 0 else check.high
                 total = bounded(carried, fresh, check.low, high)
-                if total != carried:
+                if total != carried and not check.shadow:
                     evidence.append(Evidence(check.slot, fresh, check.low, high))
             signals.append(Signal(check.name, total, reason, check.volume, check.shadow))
         return tuple(signals), evidence

@@ -32,6 +32,8 @@ def look(view: View, settings: Settings) -> Finding | None:
     memory = view.memory
     weight, new_ones = 0.0, []
     for trait, words in (("software", "program"), ("zone", "time zone")):
+        if not memory.has(trait):
+            continue  # What is left out is not usual either.
         seen, new = memory.habit(trait)
         is_new = memory.is_new(trait)
         weight += novelty.weight(is_new, seen, new, stranger=settings.stranger, prior=settings.prior)
