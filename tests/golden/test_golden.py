@@ -1,7 +1,8 @@
 """Golden cases: a message, its sender, what is remembered, and the signals expected. A new case is a new file.
 
-A case is a TOML file: `message`, `opinion` (what the content model says: weight and sentence), `[envelope]`, `[sender]`, `[memory]` (fields of the keeper's record; `new_recipients`,
-`new_traits`, `[memory.campaign]`), and `[expect]`: for each signal its least and greatest weight, or "silent".
+A case is a TOML file: `message`, `opinion` (what the content model says: weight and sentence), `[envelope]`,
+`[sender]`, `[memory]` (fields of the keeper's records; `new_recipients`, `new_traits`, `[memory.campaign]`), and
+`[expect]`: for each signal its least and greatest weight, or "silent".
 """
 
 from __future__ import annotations
