@@ -35,6 +35,7 @@ class House:
         self.results: list[tuple[str, str, int, bool]] = []
         self.reviews: list[tuple[str, str]] = []
         self.verdict = Verdict("hold", 0.0, "test", ())
+        self.convicted: set[str] = set()
         self.before_reply: Callable[[], Awaitable[None]] | None = None
         self.queue = self.new_queue(concurrency)
 
@@ -47,6 +48,7 @@ class House:
             clock=self.clock,
             hostname="guard.example.net",
             review=self.review,
+            stopped=lambda entry: entry.sender in self.convicted,
             on_result=lambda e, recipient, reply, peer, final: self.results.append(
                 (e.id, recipient, reply.code, final)
             ),
@@ -112,6 +114,20 @@ async def test_what_is_due_is_delivered_as_it_was_spooled_and_leaves_the_spool(h
     assert house.delivered == [("a@example.com", ("b@example.net", "c@example.org"), content)]
     assert house.results == [(entry.id, "b@example.net", 250, True), (entry.id, "c@example.org", 250, True)]
     assert await house.counts() == {}
+
+
+async def test_queued_mail_of_a_sender_convicted_meanwhile_is_pulled_back(house: House) -> None:
+    house.replies["b@example.net"] = LATER
+    bad = await house.put("b@example.net", sender="eve@example.com")
+    good = await house.put("c@example.net", sender="anna@example.com")
+    await house.turns()
+    house.convicted.add("eve@example.com")
+    house.replies.clear()
+    await house.turns(60)
+    assert [recipients for _, recipients, _ in house.delivered].count(("b@example.net",)) == 1
+    assert [entry.id for entry in house.spool.entries("quarantine")] == [bad.id]
+    assert (bad.id, "quarantined") in house.reviews
+    assert good.id not in [id_ for id_, _ in house.reviews]
 
 
 async def test_what_is_not_due_waits(house: House) -> None:

@@ -1,0 +1,114 @@
+"""What is done with a verdict, where no real next hop is needed to see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from outbound_guard.accounts import Tokens
+from outbound_guard.actions import Actions
+from outbound_guard.clock import VirtualClock
+from outbound_guard.config import Policy
+from outbound_guard.content import parse
+from outbound_guard.delivery.result import Result
+from outbound_guard.mail import Envelope, Sender, Submission, Verdict
+from outbound_guard.reply import Reply
+from outbound_guard.reputation import Observation
+from outbound_guard.reputation.memory import NOTHING
+from outbound_guard.spool import Spool
+from outbound_guard.verdict import Judgement
+
+NOW = 1_800_000_000.0
+OK, ALSO_OK = Reply(250, "2.0.0", "Ok"), Reply(251, "2.1.5", "will forward")
+LATER, NEVER = Reply(451, "4.3.0", "later"), Reply(550, "5.1.1", "unknown user")
+
+
+class NextHop:
+    """Answers what it is told to."""
+
+    def __init__(self, *replies: Reply) -> None:
+        self.replies = replies
+
+    async def send(self, envelope: Envelope, content: Sequence[bytes], pool: str = "") -> Result:
+        return Result(self.replies, "127.0.0.1:25")
+
+
+def judged(mail_from: str = "anna@example.com", verdict: Verdict | None = None, text: str = "hello") -> Judgement:
+    content = f"From: anna@example.com\r\nSubject: x\r\n\r\n{text}\r\n".encode()
+    sender = Sender("example.com", "anna@example.com", "mailbox", "sasl")
+    envelope = Envelope(mail_from, ("b@example.net", "c@example.net"))
+    submission = Submission("0000000000000001", NOW, envelope, content, "2001:db8::7", helo="pc")
+    seen = Observation(NOW, sender, envelope.recipients, (None,) * 6)
+    return Judgement(submission, parse(content), sender, seen, NOTHING, verdict or Verdict("relay", 0.0, "clean", ()))
+
+
+def actions(spool: Spool, *replies: Reply) -> Actions:
+    return Actions(
+        NextHop(*replies),  # type: ignore[arg-type]  # It has the one method that is used.
+        spool,
+        Tokens(b"x" * 32),
+        hostname="guard.example.net",
+        to_strip=lambda headers: (),
+    )
+
+
+async def test_a_refused_recipient_whose_sender_may_not_be_told_lies_in_quarantine(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, VirtualClock(NOW), 0)
+    outcome = await actions(spool, OK, NEVER).carry_out(judged("anna@elsewhere.example"), Policy())
+    assert outcome.reply.code == 250
+    (kept,) = spool.entries("quarantine")
+    assert kept.envelope.recipients == ("c@example.net",)
+    assert any("unknown user" in reason for reason in kept.reasons)
+    assert list(spool.entries("incoming")) == []
+    spool.close()
+
+
+async def test_a_refused_recipient_leads_to_a_bounce_for_the_account_s_own_address(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, VirtualClock(NOW), 0)
+    await actions(spool, OK, NEVER).carry_out(judged(), Policy())
+    (bounce,) = spool.entries("incoming")
+    assert (bounce.envelope.mail_from, bounce.envelope.recipients) == ("", ("anna@example.com",))
+    spool.close()
+
+
+async def test_accepted_in_two_ways_is_accepted_and_nothing_is_queued(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, VirtualClock(NOW), 0)
+    outcome = await actions(spool, OK, ALSO_OK).carry_out(judged(), Policy())
+    assert (outcome.reply.code, outcome.state) == (250, "")
+    assert list(spool.entries("incoming")) == []
+    spool.close()
+
+
+async def test_the_part_that_must_wait_is_kept_even_if_the_disk_is_nearly_full(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, VirtualClock(NOW), 1 << 60)
+    outcome = await actions(spool, OK, LATER).carry_out(judged(), Policy())
+    assert (outcome.reply.code, outcome.state) == (250, "queued")
+    assert (await actions(spool, LATER, NEVER).carry_out(judged(), Policy())).reply.code == 452
+    spool.close()
+
+
+async def test_of_a_text_that_is_never_the_same_twice_a_bounded_number_is_kept(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, VirtualClock(NOW), 0)
+    doing, convicted = actions(spool, OK, OK), Verdict("quarantine", 20.0, "suspended", (), "stolen")
+    answers = []
+    for number in range(130):
+        text = " ".join(chr(97 + (number + n * 7) % 26) * 9 for n in range(12))
+        judgement = judged(verdict=convicted, text=f"{text} {chr(97 + number % 26) * (20 + number // 26)}")
+        submission = judgement.submission
+        fields = {f: getattr(submission, f) for f in submission.__struct_fields__} | {"id": f"{number:016d}"}
+        again = Judgement(
+            Submission(**fields), judgement.message, judgement.sender, judgement.seen, NOTHING, judgement.verdict
+        )
+        answers.append((await doing.carry_out(again, Policy())).reply.code)
+    assert answers.count(250) <= Policy().quarantine.samples * 5
+    assert answers[-1] == 550
+    spool.close()
+
+
+async def test_an_ipv6_client_is_written_as_the_standard_has_it(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, VirtualClock(NOW), 0)
+    held = Verdict("hold", 7.0, "recipients", (), "why", wait=60.0)
+    await actions(spool, OK, OK).carry_out(judged(verdict=held), Policy())
+    (kept,) = spool.entries("held")
+    assert b"from pc ([IPv6:2001:db8::7])" in await spool.content(kept.id)
+    spool.close()
