@@ -193,21 +193,28 @@ class EmbeddedServer:
             return await self._process.wait()
         finally:
             asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
 
     async def _ask(self) -> None:
         """Ask the server until it answers; while it loads its file it says so instead."""
-        while True:
-            try:
-                reader, writer = await asyncio.open_unix_connection(str(self._socket))
-                writer.write(b"PING\r\n")
-                answer = await reader.readline()
-                writer.close()
-            except OSError:
-                answer = b""
-            if answer == b"+PONG\r\n":
-                self._answers.set()
-                return
+        while await self._answer() != b"+PONG\r\n":
             await asyncio.sleep(0.01)
+        self._answers.set()
+
+    async def _answer(self) -> bytes:
+        """What the server says to a PING; nothing if it does not listen yet, or not any more."""
+        try:
+            reader, writer = await asyncio.open_unix_connection(str(self._socket))
+        except OSError:
+            return b""
+        try:
+            writer.write(b"PING\r\n")
+            return await reader.readline()
+        except OSError:
+            return b""
+        finally:
+            # Also when the server ends while it is asked and the question is called off.
+            writer.close()
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):

@@ -229,20 +229,21 @@ async def test_a_listener_that_raises_changes_nothing(house: House, caplog: pyte
 async def test_no_more_than_the_allowed_number_at_a_time_and_all_get_their_turn(tmp_path: Path) -> None:
     house = House(tmp_path, concurrency=3)
     at_a_time = most = 0
+    three = asyncio.Barrier(3)
 
     async def count() -> None:
         nonlocal at_a_time, most
         at_a_time += 1
         most = max(most, at_a_time)
-        for _ in range(5):
-            await asyncio.sleep(0)
+        # Nobody is answered before three are on their way; a fourth would be counted meanwhile.
+        await asyncio.wait_for(three.wait(), 30)
         at_a_time -= 1
 
     house.before_reply = count
-    for i in range(20):
+    for i in range(21):
         await house.put(f"r{i}@example.net")
     await house.turns()
-    assert len(house.delivered) == 20
+    assert len(house.delivered) == 21
     assert most == 3
     house.spool.close()
 
