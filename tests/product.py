@@ -269,6 +269,11 @@ class Product:
         found: list[dict[str, Any]] = json.loads(self.guard("held", "list", "--json"))
         return found
 
+    def day(self, account: str) -> dict[str, int]:
+        """Messages of an account in a day by action; none while the ledger does not know it yet."""
+        said = self.guard("account", "show", account, "--json", code=None)
+        return dict(json.loads(said)["day"]) if said.startswith("{") else {}
+
     def events(self, type_: str = "Reception") -> list[dict[str, Any]]:
         """The lines of the mail log of one type, since it was first started."""
         lines = self._out.read_text(errors="replace").split("\n")

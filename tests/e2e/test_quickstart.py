@@ -46,10 +46,6 @@ class Tour:
         found: list[dict[str, object]] = json.loads(self.type("outbound-guard held list --json").stdout)
         return found
 
-    def account(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads(self.type("outbound-guard account show shop.example --json").stdout)
-        return found
-
     def answer(self) -> str:
         """What one more message of hers is answered."""
         return self.type("swaks --server 127.0.0.1:2525 --from alice@shop.example --to bob@there.example").stdout
@@ -76,7 +72,7 @@ def test_the_tour_of_the_readme(tour: Tour) -> None:
     shown = tour.next()
     assert len(tour.sink()) == 10, shown
     assert all("Subject: Order" in message for message in tour.sink())
-    until(lambda: tour.account()["day"] == {"relay": 10}, tour.account)
+    until(lambda: tour.service.day("shop.example") == {"relay": 10}, tour.service.said)
 
     tour.next()
     let_through = len(tour.sink()) - 10
