@@ -85,7 +85,7 @@ class Pipeline:
         """
         message = parse(submission.content)
         sender = sender or self.identifier.identify(submission, message.headers)
-        opinion = self.model.score(message) if self.model else None
+        opinion = self.model.score(message) if self.model and self.panel.reads_content else None
         said = opinion[0] if opinion else 0.0
         recipients = submission.envelope.recipients
         seen = Observation(now, sender, recipients, traits(sender, message), message.fingerprint, said)

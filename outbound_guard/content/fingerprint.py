@@ -26,7 +26,11 @@ _LETTERS_ONLY = bytes(c if c > 127 or chr(c).isalpha() else 32 for c in range(25
 def words_of(lower: str, names: frozenset[str]) -> list[str]:
     """The words of a text in lower case that stay the same in every copy of a mailing."""
     words = lower.split(None, MAX_WORDS)[:MAX_WORDS]
-    return [word for word in words if "@" not in word and "://" not in word and word not in names]
+    if "@" in lower or "://" in lower:
+        words = [word for word in words if "@" not in word and "://" not in word]
+    if not names.isdisjoint(words):
+        words = [word for word in words if word not in names]
+    return words
 
 
 def exact(words: Iterable[str]) -> int:

@@ -27,13 +27,18 @@ _LINES = re.compile(r"<(?=/?(?:[pPdDtThHlLoO]|[bB][rRlL]|[uU][lL]|[cC][eE]|[sS][
 # These three are for HTML in lower case and begin with a literal, which Python's `re` finds many times faster.
 _STYLE = re.compile(r'style="([^"]{0,600})')
 _STYLE_SINGLE = re.compile(r"style='([^']{0,600})")
-_TAGS = re.compile(r"<(script|style|template|title|noscript|form|input|iframe|object|embed|meta|img|table)\b")
+_TAGS = re.compile(r"<(script|style|template|title|noscript|img|table)\b")
+_DEFECTS = (
+    ("html_script", ("<script",), re.compile(r"<script\b")),
+    ("html_form", ("<form", "<input"), re.compile(r"<(?:form|input)\b")),
+    ("html_frame", ("<iframe", "<object", "<embed"), re.compile(r"<(?:iframe|object|embed)\b")),
+    ("html_refresh", ("http-equiv",), re.compile(r"<meta\b[^>]{0,300}http-equiv\s{0,9}=\s{0,9}[\"']?refresh")),
+)
+"""Name, literals one of which must occur (found many times faster than a pattern), and what then decides."""
 _WEB = ("http", "https", "ftp", "")
 _EXTENTS = ("max-height", "max-width", "height", "width")
 _NOT_SHOWN = ("script", "style", "template", "noscript")
 _TITLE = re.compile(r"<(?:title|TITLE|Title)[^<>]{0,200}>([^<]{0,300})")
-_FRAMES = frozenset(("iframe", "object", "embed"))
-_REFRESH = re.compile(r"http-equiv\s{0,9}=\s{0,9}[\"']?refresh")
 _PLAIN_OPTIONS = LexborDocumentOptions.WO_EVENTS.value
 
 
@@ -64,7 +69,6 @@ class View(msgspec.Struct, frozen=True):
     tables: int
     styled: int
     title: str
-    defects: tuple[str, ...]
 
 
 @functools.lru_cache(4096)
@@ -116,24 +120,39 @@ def _on_colour(node: LexborNode) -> bool:
     return False
 
 
-def see(source: str, *, cut: bool = False) -> View:
-    """Read `source`; never raises. `cut`: it was cut off before it came here."""
-    defects: list[str] = []
-    if len(source) > HTML_LIMIT:
-        source, cut = source[:HTML_LIMIT], True
-    if cut:
-        defects.append("html_too_long")
+def defects(source: str, *, cut: bool = False) -> list[str]:
+    """What is dangerous in the source, read without building its tree. `cut`: it was cut off before it came here."""
+    found = ["html_too_long"] if cut or len(source) > HTML_LIMIT else []
+    lower = source[:HTML_LIMIT].lower()
+    for name, literals, pattern in _DEFECTS:
+        for literal in literals:
+            if literal in lower and pattern.search(lower):
+                found.append(name)
+                break
+    return found
+
+
+def without_tags(source: str) -> str:
+    """The text between the tags, as it stands in the source: what a reader sees and what is hidden alike."""
+    first, *rest = source[:HTML_LIMIT].split("<")
+    # Not by a pattern: on `<<<<...` it would take the square of the length.
+    return " ".join([first, *[piece.partition(">")[2] for piece in rest]])
+
+
+def see(source: str) -> View:
+    """Read `source`; never raises."""
+    source = source[:HTML_LIMIT]
     if "\0" in source:
         source = source.replace("\0", "")
     try:
         tree = LexborHTMLParser(_LINES.sub(" <", source), options=_PLAIN_OPTIONS)
-        return _read(tree, source, defects)
+        return _read(tree, source)
     except (RuntimeError, ValueError, MemoryError, UnicodeError):
         # The parser gives up on a few inputs; then the tags are cut out by hand.
-        return View(re.sub(r"<[^>]{0,2000}>", " ", source)[:TEXT_LIMIT], "", (), 0, 0, 0, "", tuple(defects))
+        return View(without_tags(source)[:TEXT_LIMIT], "", (), 0, 0, 0, "")
 
 
-def _read(tree: LexborHTMLParser, source: str, defects: list[str]) -> View:
+def _read(tree: LexborHTMLParser, source: str) -> View:
     lower = source.lower()
     tags = _TAGS.findall(lower)
     kinds = set(tags)
@@ -141,17 +160,9 @@ def _read(tree: LexborHTMLParser, source: str, defects: list[str]) -> View:
     if "title" in kinds:
         found = _TITLE.search(source)
         title = " ".join(found[1].split()) if found else ""
-    if "script" in kinds:
-        defects.append("html_script")
-    if "form" in kinds or "input" in kinds:
-        defects.append("html_form")
-    if not kinds.isdisjoint(_FRAMES):
-        defects.append("html_frame")
-    if "meta" in kinds and _REFRESH.search(lower):
-        defects.append("html_refresh")
     body = tree.body
     if body is None:
-        return View("", "", (), 0, 0, 0, title, tuple(defects))
+        return View("", "", (), 0, 0, 0, title)
     for kind in _NOT_SHOWN:
         if kind in kinds:
             # The innermost first, so that no element is touched after one around it is gone.
@@ -177,7 +188,6 @@ def _read(tree: LexborHTMLParser, source: str, defects: list[str]) -> View:
         tags.count("table"),
         len(styles),
         title,
-        tuple(defects),
     )
 
 

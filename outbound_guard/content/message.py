@@ -19,7 +19,7 @@ MAX_TEXT_PARTS = 8
 
 _VERSION = re.compile(r"[\d(\[<;,/:@#+]")
 _ONCE = ("from", "subject", "to", "date", "message-id", "reply-to", "sender", "content-type")
-_NO_VIEW = View("", "", (), 0, 0, 0, "", ())
+_NO_VIEW = View("", "", (), 0, 0, 0, "")
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13} | {127})
 
 
@@ -58,6 +58,7 @@ class Message:
         "_body",
         "_content",
         "_defects",
+        "_fingerprint",
         "_found",
         "_from",
         "_lower",
@@ -83,6 +84,7 @@ class Message:
         self._words: list[str] | None = None
         self._found: list[str] | None = None
         self._defects: tuple[str, ...] | None = None
+        self._fingerprint: int | None = None
 
     # Identity: from the header alone.
 
@@ -166,7 +168,7 @@ class Message:
         """The HTML part as its reader sees it; an empty one if there is no HTML."""
         if self._view is None:
             body = self._read()
-            self._view = html.see(body.html, cut=body.html_cut) if body.html else _NO_VIEW
+            self._view = html.see(body.html) if body.html else _NO_VIEW
         return self._view
 
     @property
@@ -231,8 +233,11 @@ class Message:
     def defects(self) -> tuple[str, ...]:
         """What is malformed or dangerous in the form: names from `content.defects.DEFECTS`, each once."""
         if self._defects is None:
-            found = _header_defects(self) + self._read().defects + list(self.view.defects)
-            if "\0" in self._read().plain:
+            body = self._read()
+            found = _header_defects(self) + body.defects
+            if body.html:
+                found += html.defects(body.html, cut=body.html_cut)
+            if "\0" in body.plain:
                 found.append("nul_in_text")
             self._defects = tuple(dict.fromkeys(found))
         return self._defects
@@ -247,8 +252,19 @@ class Message:
 
     @property
     def fingerprint(self) -> int:
-        """Exact 64-bit hash of the normalised text, the same in every copy of a mailing; 0 for too little text."""
-        return fingerprint.exact(self.constant_words())
+        """Exact 64-bit hash of the normalised text, the same in every copy of a mailing; 0 for too little text.
+
+        HTML counts as it stands between its tags: a tree of it, which costs more than all the rest, is not built.
+        """
+        if self._fingerprint is None:
+            source = self._read().html
+            if source:
+                text = html.without_tags(source).lower()
+                words = fingerprint.words_of(text, address.names(self.headers.get("to")))
+            else:
+                words = self.constant_words()
+            self._fingerprint = fingerprint.exact(words)
+        return self._fingerprint
 
     @property
     def sketch(self) -> tuple[int, ...]:

@@ -88,6 +88,8 @@ class Panel:
                 self._armed.append(armed)
         if tables:
             raise ConfigError(f"policy: signal.{min(tables)}: there is no such signal; known: {', '.join(names())}")
+        self.reads_content = any(a.name == content.NAME for a in self._armed)
+        """True if somebody asks for the content model's opinion."""
         self.refusals = next((a for a in self._armed if a.name == refusals.NAME and not a.shadow), None)
 
     def look(self, view: View, sums: list[float], *, again: bool = False) -> tuple[tuple[Signal, ...], list[Evidence]]:
