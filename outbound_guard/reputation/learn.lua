@@ -14,7 +14,7 @@
 local now, keeper, half_life, habit, went_out, content, recipients, new, suspend, uncount, evidence, outcomes =
     struct.unpack('<dBdBBfHHBBBB', ARGV[1])
 local at = 1
-local sender = read(PROFILE, KEYS[3])
+local sender, sender_is_new = read(PROFILE, KEYS[3])
 
 if evidence > 0 then
     age_sums(sender, now, half_life)
@@ -40,9 +40,9 @@ if outcomes > 0 then
 end
 
 if suspend == 1 then sender[P.suspended] = now end
-local account = nil
+local account, account_is_new = nil, false
 if suspend == 2 or (went_out == 1 and keeper == 2) then
-    account = read(PROFILE, KEYS[4])
+    account, account_is_new = read(PROFILE, KEYS[4])
     if suspend == 2 then account[P.suspended] = now end
 end
 
@@ -54,8 +54,11 @@ end
 if habit == 1 then
     local known = {}
     for i = 5, #ARGV do if ARGV[i] ~= '' then known[#known + 1] = ARGV[i] end end
-    if #known > 0 and redis.call('SADD', KEYS[5], unpack(known)) > 0 then redis.call('EXPIRE', KEYS[5], KEEP) end
     local v = keeper == 1 and sender or account
+    if #known > 0 then
+        redis.call('SADD', KEYS[5], unpack(known))
+        if v[P.messages] == 0 then redis.call('EXPIRE', KEYS[5], KEEP) end
+    end
     v[P.messages] = v[P.messages] + 1
     v[P.recipients] = v[P.recipients] + recipients
     v[P.new] = v[P.new] + new
@@ -78,14 +81,14 @@ end
 
 if uncount == 1 then
     for n = 1, 2 do
-        local v = read(TRAFFIC, KEYS[n])
+        local v, is_new = read(TRAFFIC, KEYS[n])
         for i = T.minute, T.day, 4 do
             v[i + 1] = math.max(0, v[i + 1] - 1)
             v[i + 2] = math.max(0, v[i + 2] - recipients)
             v[i + 3] = math.max(0, v[i + 3] - new)
         end
-        write(TRAFFIC, KEYS[n], v)
+        write(TRAFFIC, KEYS[n], v, is_new)
     end
 end
-write(PROFILE, KEYS[3], sender)
-if account then write(PROFILE, KEYS[4], account) end
+write(PROFILE, KEYS[3], sender, sender_is_new)
+if account then write(PROFILE, KEYS[4], account, account_is_new) end

@@ -2,9 +2,9 @@
 -- KEYS  1 its profile
 -- ARGV  1 now   2 change of trust: 1 after a mistake of ours, 0 otherwise
 
-local v = read(PROFILE, KEYS[1])
+local v, is_new = read(PROFILE, KEYS[1])
 for i = P.sum0, P.sum0 + SLOTS - 1 do v[i] = 0 end
 v[P.sums_at] = tonumber(ARGV[1])
 v[P.suspended] = 0
 v[P.trust] = math.min(3, v[P.trust] + tonumber(ARGV[2]))
-write(PROFILE, KEYS[1], v)
+write(PROFILE, KEYS[1], v, is_new)

@@ -59,13 +59,18 @@ if counting == 1 then
         local v = decode(TRAFFIC, packed[n])
         roll(v, n, T.minute, 60)
         roll(v, n, T.hour, 3600, T.hour_peak, 0.998)
-        roll(v, n, T.day, 86400, T.day_peak, 0.97)
+        if math.floor(now / 86400) ~= v[T.day] then
+            roll(v, n, T.day, 86400, T.day_peak, 0.97)
+            redis.call('EXPIRE', KEYS[n], KEEP)
+            redis.call('EXPIRE', KEYS[n + 2], KEEP)
+            redis.call('EXPIRE', KEYS[5], KEEP)
+        end
         for at = T.minute, T.day, 4 do
             v[at + 1] = v[at + 1] + 1
             v[at + 2] = v[at + 2] + recipients
             v[at + 3] = v[at + 3] + fresh
         end
-        packed[n] = write(TRAFFIC, KEYS[n], v)
+        packed[n] = write(TRAFFIC, KEYS[n], v, not packed[n])
     end
 end
 return { packed[1], packed[2], packed[3], packed[4], fresh, traits, networks }

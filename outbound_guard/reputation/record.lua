@@ -1,6 +1,8 @@
 -- Shared by the scripts that follow it: reading, ageing and writing records (fields and layouts: memory.py).
 
-local KEEP = 5184000  -- seconds (60 days); garbage collection only, age is judged by the stored times
+-- Seconds (60 days); garbage collection only, age is judged by the stored times. Who sends has all its records kept
+-- anew each day (recall.lua), so that a write need not say it again.
+local KEEP = 5184000
 
 local function decode(layout, packed)
     if packed and #packed == layout[2] then return { struct.unpack(layout[3], packed) } end
@@ -9,13 +11,19 @@ local function decode(layout, packed)
     return v
 end
 
+-- The record, and whether it is a new one.
 local function read(layout, key)
-    return decode(layout, redis.call('GET', key))
+    local packed = redis.call('GET', key)
+    return decode(layout, packed), not packed
 end
 
-local function write(layout, key, v)
+local function write(layout, key, v, is_new)
     local packed = struct.pack(layout[3], unpack(v, 1, layout[1]))
-    redis.call('SET', key, packed, 'EX', KEEP)
+    if is_new then
+        redis.call('SET', key, packed, 'EX', KEEP)
+    else
+        redis.call('SET', key, packed, 'KEEPTTL')
+    end
     return packed
 end
 

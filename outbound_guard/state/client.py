@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
 
-from outbound_guard.state.script import Script, Sent, StateDown, StateError, Value, evalsha
-from outbound_guard.state.wire import FAILURES, Wire, cannot_serve, check_url, is_missing_script, open_wire, pack
+from outbound_guard.state.script import Script, Sent, StateDown, StateError, evalsha
+from outbound_guard.state.wire import FAILURES, Value, Wire, cannot_serve, check_url, is_missing_script, open_wire, pack
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class State:
             self._scripts[text] = Script(text)
             if self._wire is not None:
                 # Known to the server before its first call, so that nothing is carried out in another order.
-                self._put(pack("SCRIPT", "LOAD", text), Sent(self._loop.create_future(), self._turn()))
+                self._put(pack(("SCRIPT", "LOAD", text)), Sent(self._loop.create_future(), self._turn()))
         return self._scripts[text]
 
     def start(self, script: Script, keys: Sequence[Value], args: Sequence[Value]) -> asyncio.Future[Any]:
@@ -115,7 +115,7 @@ class State:
         if self._wire is None:
             raise self._down()
         future = self._loop.create_future()
-        self._put(pack(*words), Sent(future, self._turn()))
+        self._put(pack(words), Sent(future, self._turn()))
         return await future
 
     def later(self, script: Script, keys: Sequence[Value], args: Sequence[Value]) -> None:
@@ -166,10 +166,10 @@ class State:
             self._deadline = self._loop.time() + self._timeout
         return self._deadline
 
-    def _put(self, packed: list[bytes], sent: Sent) -> None:
+    def _put(self, packed: bytes, sent: Sent) -> None:
         if not self._out:
             self._loop.call_soon(self._send)
-        self._out += packed
+        self._out.append(packed)
         self._expect(sent)
 
     def _expect(self, sent: Sent) -> None:
@@ -189,7 +189,7 @@ class State:
         deadline = self._turn()
         while self._behind and self._unheard < _BEHIND_WINDOW:
             script, keys, args = self._behind.popleft()
-            self._out += evalsha(script, keys, args)
+            self._out.append(evalsha(script, keys, args))
             self._expect(Sent(None, deadline, script, keys, args))
         if self._out:
             out, self._out = self._out, []
@@ -210,7 +210,7 @@ class State:
     def _refused(self, sent: Sent, error: Exception) -> None:
         if is_missing_script(error) and sent.script:
             # The server was restarted or failed over behind our connection: load the script and call again, once.
-            self._put(pack("SCRIPT", "LOAD", sent.script.text), Sent(None, self._turn()))
+            self._put(pack(("SCRIPT", "LOAD", sent.script.text)), Sent(None, self._turn()))
             again = Sent(sent.future, self._turn(), None, sent.keys, sent.args)
             self._put(evalsha(sent.script, sent.keys, sent.args), again)
             return

@@ -197,9 +197,11 @@ class EmbeddedServer:
 
     async def _ask(self) -> None:
         """Ask the server until it answers; while it loads its file it says so instead."""
-        while await self._answer() != b"+PONG\r\n":
+        while True:
+            if await self._answer() == b"+PONG\r\n":
+                self._answers.set()
+                return
             await asyncio.sleep(0.01)
-        self._answers.set()
 
     async def _answer(self) -> bytes:
         """What the server says to a PING; nothing if it does not listen yet, or not any more."""

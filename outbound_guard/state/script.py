@@ -7,9 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from outbound_guard.state.wire import pack
-
-Value = bytes | str | int | float
+from outbound_guard.state.wire import Value, pack
 
 
 class StateError(Exception):
@@ -57,6 +55,6 @@ class Sent:
         return self.future is None and bool(self.keys)
 
 
-def evalsha(script: Script, keys: Sequence[Value], args: Sequence[Value]) -> list[bytes]:
+def evalsha(script: Script, keys: Sequence[Value], args: Sequence[Value]) -> bytes:
     """The call of a script as octets."""
-    return pack(b"EVALSHA", script.sha, len(keys), *keys, *args)
+    return pack((b"EVALSHA", script.sha, len(keys), *keys, *args))

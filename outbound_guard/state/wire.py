@@ -14,16 +14,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
+import hiredis
 from redis import exceptions
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import parse_url
-from redis.connection import HiredisRespSerializer
-from redis.utils import HIREDIS_AVAILABLE
 
 from outbound_guard.config import ConfigError
-
-if not HIREDIS_AVAILABLE:
-    raise ImportError("hiredis is missing; install redis[hiredis]")
 
 FAILURES = (exceptions.RedisError, OSError, TimeoutError)
 """What opening a wire or talking over it raises."""
@@ -35,8 +31,10 @@ _CANNOT_SERVE = (
     exceptions.MasterDownError,
 )
 
-pack = cast("Callable[..., list[bytes]]", HiredisRespSerializer().pack)
-"""One command as octets, from bytes, str, int and float."""
+Value = bytes | str | int | float
+
+pack = cast("Callable[[tuple[Value, ...]], bytes]", hiredis.pack_command)
+"""One command as octets. redis-py's own way there takes twice as long."""
 
 
 class _Reader(Protocol):

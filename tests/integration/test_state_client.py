@@ -103,7 +103,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_values_go_out_and_come_back_as_octets(server: Server) -> None:
-    state = await State.connect(server.url, count=Counts())
+    state = await State.connect(server.url, timeout=PATIENT, count=Counts())
     script = state.script("return {KEYS[1], ARGV[1], ARGV[2], ARGV[3], 7, false}")
     assert await state.call(script, [b"k\xff"], [b"\x00\r\n\xfe", "ä", 2.5]) == [
         *(b"k\xff", b"\x00\r\n\xfe", "ä".encode(), b"2.5", 7, None)
@@ -114,7 +114,7 @@ async def test_values_go_out_and_come_back_as_octets(server: Server) -> None:
 
 
 async def test_calls_of_one_turn_leave_in_one_write(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = await State.connect(server.url, count=Counts())
+    state = await State.connect(server.url, timeout=PATIENT, count=Counts())
     echo = state.script(ECHO)
     await state.call(echo, ["k"], ["loaded"])
     writes: list[int] = []
@@ -127,7 +127,7 @@ async def test_calls_of_one_turn_leave_in_one_write(server: Server, monkeypatch:
 
 
 async def test_a_script_file_is_found_by_name(server: Server) -> None:
-    state = await State.connect(server.url, count=Counts())
+    state = await State.connect(server.url, timeout=PATIENT, count=Counts())
     assert "KEYS" in state.script("reputation/recall.lua").text
     assert state.script(ECHO) is state.script(ECHO)
     await state.close()
@@ -135,10 +135,10 @@ async def test_a_script_file_is_found_by_name(server: Server) -> None:
 
 async def test_a_server_that_forgot_the_scripts_is_told_again(server: Server) -> None:
     counts = Counts()
-    state = await State.connect(server.url, count=counts)
+    state = await State.connect(server.url, timeout=PATIENT, count=counts)
     echo, push = state.script(ECHO), state.script(PUSH)
     for _ in range(2):
-        await state.command("SCRIPT FLUSH")
+        await state.command("SCRIPT", "FLUSH")
         assert await state.call(echo, ["k"], ["a"]) == [b"k", b"a"]
         for number in range(3):
             state.later(push, ["list"], [number])
@@ -150,7 +150,7 @@ async def test_a_server_that_forgot_the_scripts_is_told_again(server: Server) ->
 
 async def test_a_mistake_in_a_script_is_not_an_outage(server: Server) -> None:
     counts = Counts()
-    state = await State.connect(server.url, count=counts)
+    state = await State.connect(server.url, timeout=PATIENT, count=counts)
     with pytest.raises(StateError) as caught:
         await state.call(state.script("return redis.call('NONSENSE')"), ["k"], [])
     assert not isinstance(caught.value, StateDown)
@@ -164,7 +164,7 @@ async def test_a_mistake_in_a_script_is_not_an_outage(server: Server) -> None:
 
 async def test_a_full_server_is_an_outage(server: Server) -> None:
     counts = Counts()
-    state = await State.connect(server.url, count=counts)
+    state = await State.connect(server.url, timeout=PATIENT, count=counts)
     await state.command("CONFIG", "SET", "maxmemory", 1)
     with pytest.raises(StateDown, match="maxmemory"):
         await state.command("SET", "k", "v")
@@ -174,7 +174,7 @@ async def test_a_full_server_is_an_outage(server: Server) -> None:
 
 async def test_calls_while_the_server_is_killed_and_started_again(server: Server) -> None:
     counts = Counts()
-    state = await State.connect(server.url, count=counts)
+    state = await State.connect(server.url, timeout=PATIENT, count=counts)
     echo = state.script(ECHO)
     results: collections.Counter[str] = collections.Counter()
     done = asyncio.Event()
@@ -258,7 +258,7 @@ def test_a_busy_loop_is_not_taken_for_a_hung_server(server: Server, run: Callabl
 
 async def test_records_are_kept_while_the_store_is_down_and_the_oldest_go(server: Server) -> None:
     counts = Counts()
-    state = await State.connect(server.url, count=counts, behind=100)
+    state = await State.connect(server.url, timeout=PATIENT, count=counts, behind=100)
     push = state.script(PUSH)
     server.signal(signal.SIGKILL)
     await until(lambda: not state.up)
@@ -276,7 +276,7 @@ async def test_records_are_kept_while_the_store_is_down_and_the_oldest_go(server
 
 async def test_a_long_backlog_arrives_whole_and_in_order(server: Server) -> None:
     counts = Counts()
-    state = await State.connect(server.url, count=counts)
+    state = await State.connect(server.url, timeout=PATIENT, count=counts)
     push = state.script(PUSH)
     for number in range(4321):
         state.later(push, ["list"], [number])
@@ -289,8 +289,8 @@ async def test_a_long_backlog_arrives_whole_and_in_order(server: Server) -> None
 
 
 async def test_records_travel_without_anybody_calling(server: Server) -> None:
-    state = await State.connect(server.url, count=Counts())
-    other = await State.connect(server.url, count=Counts())
+    state = await State.connect(server.url, timeout=PATIENT, count=Counts())
+    other = await State.connect(server.url, timeout=PATIENT, count=Counts())
     state.later(state.script(PUSH), ["list"], ["a"])
     for _ in range(6000):
         if await other.command("LLEN", "list") == 1:
@@ -303,16 +303,16 @@ async def test_records_travel_without_anybody_calling(server: Server) -> None:
 
 
 async def test_close_sends_what_was_written_behind(server: Server) -> None:
-    state = await State.connect(server.url, count=Counts())
+    state = await State.connect(server.url, timeout=PATIENT, count=Counts())
     state.later(state.script(PUSH), ["list"], ["a"])
     await state.close()
-    other = await State.connect(server.url, count=Counts())
+    other = await State.connect(server.url, timeout=PATIENT, count=Counts())
     assert await other.command("LLEN", "list") == 1
     await other.close()
 
 
 async def test_a_caller_that_gives_up_does_not_shift_the_replies(server: Server) -> None:
-    state = await State.connect(server.url, count=Counts())
+    state = await State.connect(server.url, timeout=PATIENT, count=Counts())
     echo = state.script(ECHO)
     calls = [asyncio.create_task(state.call(echo, ["k"], [number])) for number in range(10)]
     await asyncio.sleep(0)
@@ -326,7 +326,7 @@ async def test_a_caller_that_gives_up_does_not_shift_the_replies(server: Server)
 async def test_a_store_that_is_down_at_first_is_found_later(server: Server) -> None:
     server.signal(signal.SIGKILL)
     counts = Counts()
-    state = await State.connect(server.url, count=counts)
+    state = await State.connect(server.url, timeout=PATIENT, count=counts)
     assert not state.up
     assert counts == {("state_errors_total", "connect"): 1}
     with pytest.raises(StateDown):
@@ -345,7 +345,7 @@ async def test_something_that_is_not_redis(tmp_path: Path) -> None:
 
     with tempfile.TemporaryDirectory(prefix="og") as folder:
         async with await asyncio.start_unix_server(greet, f"{folder}/s"):
-            state = await State.connect(f"unix://{folder}/s", count=Counts())
+            state = await State.connect(f"unix://{folder}/s", timeout=PATIENT, count=Counts())
             assert not state.up
             await state.close()
 
@@ -361,7 +361,7 @@ async def test_something_that_is_not_redis(tmp_path: Path) -> None:
 )
 async def test_urls_that_cannot_be_used(url: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        await State.connect(url, count=Counts())
+        await State.connect(url, timeout=PATIENT, count=Counts())
 
 
 @pytest.mark.skipif("redis" not in PROGRAMS, reason="redis-server is not installed")
@@ -369,11 +369,11 @@ async def test_a_password_and_a_database() -> None:
     with tempfile.TemporaryDirectory(prefix="og") as folder:
         server = Server(PROGRAMS["redis"], Path(folder), "--requirepass", "secret")
         try:
-            state = await State.connect(f"unix://:secret@{server.socket}?db=3", count=Counts())
+            state = await State.connect(f"unix://:secret@{server.socket}?db=3", timeout=PATIENT, count=Counts())
             assert b"db=3" in await state.command("CLIENT", "INFO")
             await state.close()
             counts = Counts()
-            state = await State.connect(f"unix://:wrong@{server.socket}", count=counts)
+            state = await State.connect(f"unix://:wrong@{server.socket}", timeout=PATIENT, count=counts)
             assert not state.up
             await state.close()
         finally:
