@@ -23,6 +23,8 @@ from outbound_guard.state import State, StateDown, StateError
 from outbound_guard.state.embedded import find_server
 from outbound_guard.state.wire import Wire
 
+PATIENT = 30.0
+"""Seconds; what is not about time must not fail for the want of it."""
 ECHO = "return {KEYS[1], ARGV[1]}"
 PUSH = "return redis.call('RPUSH', KEYS[1], ARGV[1])"
 
