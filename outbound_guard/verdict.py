@@ -122,11 +122,9 @@ def over_limit(memory: Memory, sender_limit: Limit, account_limit: Limit, now: f
         ("sender", memory.sender_traffic, sender_limit),
         ("account", memory.account_traffic, account_limit),
     ):
-        for window in ("minute", "hour", "day"):
-            for what in ("messages", "recipients"):
-                most: int = getattr(limit, f"{what}_per_{window}")
-                if most and (sent := recent(traffic, window, what, now)) > most:
-                    return f"rate limit of this {scope}: {sent:.0f} of {most} {what} in a {window}"
+        for window, what, most in limit.in_force():
+            if (sent := recent(traffic, window, what, now)) > most:
+                return f"rate limit of this {scope}: {sent:.0f} of {most} {what} in a {window}"
     return ""
 
 

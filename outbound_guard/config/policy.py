@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal
 
 from outbound_guard.config.reading import Table
@@ -46,9 +47,23 @@ class Limit(Table, frozen=True):
     recipients_per_hour: int = 0
     recipients_per_day: int = 0
 
+    def in_force(self) -> tuple[tuple[str, str, int], ...]:
+        """Window, what is counted, and how many: of those that are set, the shortest window first."""
+        return _in_force(self)
+
     def under(self, outer: Limit) -> Limit:
         """This limit where it says something, else `outer`'s."""
         return Limit(**{f: getattr(self, f) or getattr(outer, f) for f in self.__struct_fields__})
+
+
+@functools.lru_cache(1024)
+def _in_force(limit: Limit) -> tuple[tuple[str, str, int], ...]:
+    return tuple(
+        (window, what, most)
+        for window in ("minute", "hour", "day")
+        for what in ("messages", "recipients")
+        if (most := getattr(limit, f"{what}_per_{window}"))
+    )
 
 
 class LimitTables(Table, frozen=True):

@@ -103,19 +103,29 @@ def sums(profile: Any, now: float, half_life: float) -> list[float]:
 
 
 _LENGTH = {"minute": 60, "hour": 3600, "day": 86400}
-
+_PLACES = {
+    (window, what): (
+        _LENGTH[window],
+        *(_traffic.names.index(name) for name in (window, f"{window}_{what}", f"{window}_before_{what}")),
+    )
+    for window in _WINDOWS
+    for what in _COUNTS
+}
+"""Length of a window, and where its start and its two counts stand in the record."""
+_TRAIT = {trait: place for place, trait in enumerate(TRAITS)}
+_HABIT = {trait: _profile.names.index(f"{trait}_seen") for trait in TRAITS}
 
 def recent(traffic: Any, window: str, what: str, now: float) -> float:
     """Messages, recipients or new recipients (`what`) in the last minute, hour or day (`window`) up to `now`.
 
     Two fixed windows make a sliding one: of the one before, the share that still lies in the past `window` counts.
     """
-    length = _LENGTH[window]
+    length, at_start, at_current, at_before = _PLACES[window, what]
     index, into = divmod(now, length)
-    start = getattr(traffic, window)
-    current: float = getattr(traffic, f"{window}_{what}")
+    start = traffic[at_start]
+    current: float = traffic[at_current]
     if start == index:
-        before: float = getattr(traffic, f"{window}_before_{what}")
+        before: float = traffic[at_before]
         return current + before * (1 - into / length)
     return current * (1 - into / length) if start == index - 1 else 0.0
 
@@ -166,15 +176,17 @@ class Memory(msgspec.Struct, frozen=True):
 
     def is_new(self, trait: str) -> bool:
         """True if this value of the trait was never seen of this sender."""
-        return self.new_traits[TRAITS.index(trait)]
+        return self.new_traits[_TRAIT[trait]]
 
     def has(self, trait: str) -> bool:
         """True if the message shows this trait at all."""
-        return bool(self.hashes[TRAITS.index(trait)]) if self.hashes else True
+        return bool(self.hashes[_TRAIT[trait]]) if self.hashes else True
 
     def habit(self, trait: str) -> tuple[float, float]:
         """How often the trait was seen in calm times, and how often it was new then."""
-        return getattr(self.keeper, f"{trait}_seen"), getattr(self.keeper, f"{trait}_new")
+        place = _HABIT[trait]
+        seen, new = self.keeper[place : place + 2]
+        return seen, new
 
 
 NOTHING = Memory(NO_PROFILE, NO_PROFILE, NO_TRAFFIC, NO_TRAFFIC, available=False)
