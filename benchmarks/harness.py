@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks import processes, product
-from benchmarks.report import OURS
 
 HARNESS = Path(__file__).resolve().parents[2] / "shared" / "bench"
 PEERS = ("postfix", "haraka", "postfix-rspamd", "haraka-full")
@@ -69,26 +68,38 @@ def measure_ours(options: Namespace, cells: list[str]) -> list[dict[str, Any]]:
     """Run the product before the harness's sink through `cells`; results as the harness writes them."""
     bench, peers = _load(options.peers_dir)
     wanted = [cell for name in cells for cell in bench.CELLS if bench.cell_name(cell) == name]
-    arguments = Namespace(users=1000, auth=None, pipeline=False, quiet=options.quiet)
     group = peers.Peers()
+    try:
+        sink = group.sink()
+        return [
+            {**result, "target": name}
+            for name, policy in product.VARIANTS.items()
+            for result in _measure_variant(bench, peers.PORTS["SINK"], sink, name, policy, wanted, options)
+        ]
+    finally:
+        group.stop()
+
+
+def _measure_variant(
+    bench: ModuleType, port: int, sink: int, name: str, policy: str, wanted: list[Any], options: Namespace
+) -> list[dict[str, Any]]:
+    arguments = Namespace(users=1000, auth=None, pipeline=False, quiet=options.quiet)
     results: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="outbound-guard-bench-") as folder:
-        try:
-            sink = group.sink()
-            with product.running(Path(folder), peers.PORTS["SINK"]) as ours:
-                lock = bench.BenchLock()
+    with (
+        tempfile.TemporaryDirectory(prefix="outbound-guard-bench-") as folder,
+        product.running(Path(folder), port, policy) as ours,
+    ):
+        lock = bench.BenchLock()
+        lock.take()
+        bench.one(ours.port, ours.parts, sink, ("4k", 20, 0), arguments, 1.0)
+        for run in range(options.runs):
+            for cell in wanted:
                 lock.take()
-                bench.one(ours.port, ours.parts, sink, ("4k", 20, 0), arguments, 1.0)
-                for run in range(options.runs):
-                    for cell in wanted:
-                        lock.take()
-                        result = bench.one(ours.port, ours.parts, sink, cell, arguments, options.seconds)
-                        result["cpu"] = product.by_part(result["cpu"])
-                        result["rss"] = product.by_part(result["rss"])
-                        results.append({**result, "run": run, "target": OURS})
-                        print(_line(results[-1]), file=sys.stderr, flush=True)
-        finally:
-            group.stop()
+                result = bench.one(ours.port, ours.parts, sink, cell, arguments, options.seconds)
+                result["cpu"] = product.by_part(result["cpu"])
+                result["rss"] = product.by_part(result["rss"])
+                results.append({**result, "run": run})
+                print(_line(name, result), file=sys.stderr, flush=True)
     return results
 
 
@@ -112,9 +123,9 @@ def measure_peer(name: str, options: Namespace, cells: list[str]) -> list[dict[s
     return [{**result, "target": name} for result in json.loads((out / f"{name}.json").read_text())["results"]]
 
 
-def _line(result: dict[str, Any]) -> str:
+def _line(name: str, result: dict[str, Any]) -> str:
     parts = ", ".join(f"{part} {cpu:.3f}" for part, cpu in result["cpu"].items())
     return (
-        f"{result['target']:<16} {result['cell']:<13} {result['rate']:8.1f} msg/s  cpu {result['cpu_total']:.3f} ms/msg"
+        f"{name:<32} {result['cell']:<13} {result['rate']:8.1f} msg/s  cpu {result['cpu_total']:.3f} ms/msg"
         f" ({parts})  p50 {result['p50']:.2f} p99 {result['p99']:.2f} ms  others {100 * result['others']:.0f}%"
     )

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import processes, product
-from benchmarks.report import OURS
 
 _SIZES = {"4k": 4_000, "50k": 50_000, "1m": 1_000_000}
 _MESSAGES = {"4k": 5_000, "50k": 1_500, "1m": 100}
@@ -37,12 +36,16 @@ def measure_ours(options: Namespace, cells: list[str]) -> list[dict[str, Any]]:
         sink = subprocess.Popen(["smtp-sink", *user, "-m", "1000", f"127.0.0.1:{port}", "1000"])
         try:
             _await_port(port)
-            with product.running(Path(folder), port) as ours:
-                _one(ours, "4k c20 many", 500)
-                for run in range(options.runs):
-                    for cell in cells:
-                        results.append({**_one(ours, cell, _MESSAGES[cell.split()[0]]), "run": run, "target": OURS})
-                        print(f"{cell}: cpu {results[-1]['cpu_total']:.3f} ms/msg", file=sys.stderr, flush=True)
+            for number, (name, policy) in enumerate(product.VARIANTS.items()):
+                home = Path(folder, str(number))
+                home.mkdir()
+                with product.running(home, port, policy) as ours:
+                    _one(ours, "4k c20 many", 500)
+                    for run in range(options.runs):
+                        for cell in cells:
+                            result = _one(ours, cell, _MESSAGES[cell.split()[0]])
+                            results.append({**result, "run": run, "target": name})
+                            print(f"{name}, {cell}: cpu {result['cpu_total']:.3f} ms/msg", file=sys.stderr, flush=True)
         finally:
             sink.terminate()
             sink.wait()

@@ -31,11 +31,19 @@ smarthosts = ["127.0.0.1:{sink}"]
 tls = "none"
 [policy]
 mode = "observe"
+file = "policy.toml"
 [console]
 address = "127.0.0.1:0"
 [metrics]
 address = "127.0.0.1:0"
 """
+
+
+VARIANTS = {
+    "outbound-guard": "",
+    "outbound-guard, no content model": '[signal.content]\nmode = "off"\n',
+}
+"""What is measured, by name: the policy file of each. The second asks only the signals that need no training."""
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -48,9 +56,11 @@ class Running(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def running(folder: Path, sink_port: int) -> Iterator[Running]:
-    """Start the product in `folder` with `sink_port` as its smarthost; stop it afterwards. Raises RuntimeError."""
+def running(folder: Path, sink_port: int, policy: str) -> Iterator[Running]:
+    """Start the product in `folder` with `sink_port` as its smarthost and the text of its policy file; stop it
+    afterwards. Raises RuntimeError."""
     config = folder / "outbound-guard.toml"
+    (folder / "policy.toml").write_text(policy)
     config.write_text(_CONFIG.format(sink=sink_port))
     with (folder / "serve.log").open("wb") as log:
         process = subprocess.Popen(
