@@ -99,14 +99,20 @@ class Actions:
         result = await self._delivery.send(submission.envelope, content)
         first = result.replies[0]
         alike = all(reply.code == first.code for reply in result.replies)
-        if result.reached and (alike or all(reply.accepted for reply in result.replies)):
+        # That our own address is refused is no answer for a client: what is left of such a message is queued.
+        answered = result.reached and not result.listed
+        if answered and (alike or all(reply.accepted for reply in result.replies)):
             # Cut-through: all recipients were answered alike, so the next hop's own reply is the client's.
             return Outcome(_one_reply(result, submission.id), "", result)
-        if result.reached and all(reply.permanent for reply in result.replies):
+        if answered and all(reply.permanent for reply in result.replies):
             return Outcome(first, "", result)
         # The rest is ours now: what was refused for now is tried again, what was refused for good is returned.
         answers = list(zip(submission.envelope.recipients, result.replies, strict=True))
-        failed = tuple(Failure(to, reply, result.peer, submission.received) for to, reply in answers if reply.permanent)
+        failed = tuple(
+            Failure(to, reply, result.peer_of(place), submission.received)
+            for place, (to, reply) in enumerate(answers)
+            if reply.permanent
+        )
         waiting = tuple(to for to, reply in answers if reply.temporary)
         # Whoever has it already must not get it again because the disk is nearly full.
         reserve = any(reply.accepted for reply in result.replies)

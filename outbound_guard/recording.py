@@ -88,10 +88,9 @@ class Recorder:
 
     def delivered(self, id_: str, now: float, recipients: tuple[str, ...], result: Result) -> None:
         """A next hop has answered for each of the recipients."""
-        for recipient, reply in zip(recipients, result.replies, strict=True):
-            self._journal.append(
-                Delivered(id_, now, recipient, reply.code, reply.enhanced, reply.text, result.peer, not reply.temporary)
-            )
+        for place, (recipient, reply) in enumerate(zip(recipients, result.replies, strict=True)):
+            peer, final = result.peer_of(place), not reply.temporary
+            self._journal.append(Delivered(id_, now, recipient, reply.code, reply.enhanced, reply.text, peer, final))
             outcome = "delivered" if reply.accepted else "deferred" if reply.temporary else "rejected"
             self._metrics.count("deliveries_total", outcome)
 

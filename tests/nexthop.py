@@ -62,6 +62,7 @@ class _Rule:
     when: str
     times: int | None
     delay: float
+    source: str
 
 
 class _OverError(Exception):
@@ -98,6 +99,8 @@ class NextHop:
         self.messages: list[Message] = []
         self.refused: list[Message] = []
         """What came as far as the end of data and was not accepted."""
+        self.client = ""
+        """The address of the client that is being answered."""
         self.errors: list[Exception] = []
         """What a client did that no client may do; the fixture fails the test on them."""
         self._rules: list[_Rule] = []
@@ -110,18 +113,31 @@ class NextHop:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def answer(
-        self, place: str, say: str | bytes, *, when: str = "", times: int | None = 1, delay: float = 0.0
+        self,
+        place: str,
+        say: str | bytes,
+        *,
+        when: str = "",
+        times: int | None = 1,
+        delay: float = 0.0,
+        source: str = "",
     ) -> None:
         """Say `say` at `place` the next `times` times (None: always), if `when` stands in the command line.
 
+        With `source` only to clients that come from this address.
+
         A reply of several lines is divided by "\\n" and gets its code by us; bytes go out as they are.
         """
-        self._rules.append(_Rule(place, say, when, times, delay))
+        self._rules.append(_Rule(place, say, when, times, delay, source))
+
+    def forget(self) -> None:
+        """Forget what was scripted."""
+        self._rules.clear()
 
     def take(self, place: str, line: str) -> tuple[str | bytes, float] | None:
         """The scripted answer for this place, used up."""
         for rule in self._rules:
-            if rule.place == place and rule.times != 0 and rule.when in line:
+            if rule.place == place and rule.times != 0 and rule.when in line and rule.source in ("", self.client):
                 if rule.times is not None:
                     rule.times -= 1
                 return rule.say, rule.delay
@@ -225,7 +241,11 @@ class Session(asyncio.Protocol):
 
     async def _say(self, place: str, line: str = "", default: str = "") -> bool:
         """Answer; True if the answer is a positive one (2xx, 3xx)."""
-        return await self._speak(*(self.hop.take(place, line) or (default or ANSWERS[place], 0.0)))
+        return await self._speak(*(self._scripted(place, line) or (default or ANSWERS[place], 0.0)))
+
+    def _scripted(self, place: str, line: str) -> tuple[str | bytes, float] | None:
+        self.hop.client = self.source[0]
+        return self.hop.take(place, line)
 
     async def _speak(self, say: str | bytes, delay: float) -> bool:
         if delay:
@@ -295,13 +315,13 @@ class Session(asyncio.Protocol):
                 if await self._say("DATA", line, default):
                     if not self._buffer:
                         await self._wait()
-                    if (scripted := self.hop.take("BODY", "")) is not None:
+                    if (scripted := self._scripted("BODY", "")) is not None:
                         await self._speak(*scripted)
                     self._buffer[:0] = b"\r\n"  # The CRLF of the DATA command begins the first line.
                     raw = (await self._until(b"\r\n.\r\n"))[2:-3]
                     self.commands.append(".")
                     message = Message(mail_from or "", list(recipients), parameters, raw, self)
-                    say, delay = self.hop.take(".", line) or (ANSWERS["."], 0.0)
+                    say, delay = self._scripted(".", line) or (ANSWERS["."], 0.0)
                     accepted = bool(recipients) and say[:1] in ("2", b"2")
                     (self.hop.messages if accepted else self.hop.refused).append(message)
                     await self._speak(say, delay)

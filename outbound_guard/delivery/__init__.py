@@ -44,11 +44,21 @@ class Delivery:
     async def send(self, envelope: Envelope, content: Sequence[bytes], pool: str = "") -> Result:
         """Deliver by the pool of that name, else by "default", else by the first; one reply for each recipient.
 
-        `content` is the message in pieces, CRLF line ends, not dot-stuffed.
+        Recipients for whom that whole pool refuses our own address are tried for by the others, in the order of the
+        configuration. `content` is the message in pieces, CRLF line ends, not dot-stuffed.
         """
         if self._sink is not None:
             return await self._sink.deliver(envelope, content)
-        return await self._pools.get(pool, self._default).send(envelope, content)
+        first = self._pools.get(pool, self._default)
+        result = await first.send(envelope, content)
+        if not result.listed:
+            return result
+        for other in self._pools.values():
+            if other is not first and result.listed:
+                recipients = tuple(envelope.recipients[place] for place in result.listed)
+                rest = msgspec.structs.replace(envelope, recipients=recipients)
+                result = result.followed_by(await other.send(rest, content))
+        return result
 
     def health(self) -> dict[str, list[Health]]:
         """Every smarthost by the name of its pool; empty with a sink."""

@@ -17,12 +17,19 @@ _NO_SUCH_USER = re.compile(
     re.I,
 )
 _OUR_ADDRESS = re.compile(
-    r"block ?list|black ?list|listed (?:at|by|in|on)|\bdnsbl\b|\brbl\b|spamhaus|sender.{0,20}ip\b"
+    r"\bOG-LISTED\b|block ?list|black ?list|listed (?:at|by|in|on)|\bdnsbl\b|\brbl\b|spamhaus|sender.{0,20}ip\b"
     r"|\bip\b.{0,40}(?:reputation|blocked)|client host.{0,40}blocked|part of their network",
     re.I,
 )
+_OTHER_LISTED = re.compile(r"\b(?:dbl|surbl|uribl|rhsbl)\b|\b(?:ur[il]|domain)s?\b.{0,60}(?:listed|list\b|block)", re.I)
+_AN_ADDRESS = re.compile(
+    r"client host|\bips?\b|your (?:mail )?(?:server|host|address)|\b\d{1,3}(?:\.\d{1,3}){3}\b|\[(?:ipv6:)?[0-9a-f:]+\]"
+    r"|\bOG-LISTED\b",
+    re.I,
+)
+"""Lists know domains and links too: these are the sender's, unless the text names an address as well."""
 _ABUSE = re.compile(
-    r"spam|unsolicited|bulk|content|virus|phish|malware|policy|abuse|reputation|complaints?|suspicious"
+    r"\b(?:dbl|surbl|uribl|rhsbl)\b|spam|unsolicited|bulk|content|virus|phish|malware|policy|abuse|reputation|complaints?|suspicious"
     r"|rate.?limited|too many",
     re.I,
 )
@@ -41,7 +48,7 @@ def outcome_of(reply: Reply) -> str:
     text = reply.text
     if reply.accepted:
         return "delivered"
-    if _OUR_ADDRESS.search(text):
+    if _OUR_ADDRESS.search(text) and (not _OTHER_LISTED.search(text) or _AN_ADDRESS.search(text)):
         return "our_address"
     if _FULL.search(text):
         return "later"
@@ -50,6 +57,11 @@ def outcome_of(reply: Reply) -> str:
     if reply.enhanced in _NO_MAILBOX or _NO_SUCH_USER.search(text):
         return "unknown_user"
     return "refused" if _ABUSE.search(text) else "later"
+
+
+def refuses_us(reply: Reply) -> bool:
+    """True if a reply refuses our own address, whatever the message is."""
+    return outcome_of(reply) == "our_address"
 
 
 def outcomes_of(replies: Iterable[Reply]) -> list[tuple[str, int]]:

@@ -17,6 +17,7 @@ import msgspec
 from outbound_guard.config import ConfigError, Pool
 from outbound_guard.delivery.connection import Connection
 from outbound_guard.delivery.wire import Extensions
+from outbound_guard.reply import Reply, parse
 
 TLS_SECONDS = 10.0
 
@@ -30,9 +31,11 @@ RELIED_ON = {
 class UnreachableError(Exception):
     """No session with the next hop could be set up; `reason`: connect | timeout | greeting | tls | auth."""
 
-    def __init__(self, reason: str, text: str) -> None:
+    def __init__(self, reason: str, text: str, reply: Reply | None = None) -> None:
         super().__init__(text)
         self.reason = reason
+        self.reply = reply
+        """What the next hop said instead of a greeting, or to EHLO, if it said something."""
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -121,7 +124,10 @@ async def _connect(
             step = "timeout"
         elif step == "connect" and isinstance(error, aiosmtplib.SMTPResponseException):
             step = "greeting"
-        raise UnreachableError(step, f"{type(error).__name__}: {error}") from error
+        said = None
+        if step == "greeting" and isinstance(error, aiosmtplib.SMTPResponseException):
+            said = parse(error.code, error.message)
+        raise UnreachableError(step, f"{type(error).__name__}: {error}", said) from error
     except BaseException:
         smtp.close()
         raise

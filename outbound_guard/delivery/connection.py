@@ -54,6 +54,10 @@ class Connection(asyncio.Protocol):
         """Take over `transport`; `lost` is called once, when the connection can be used no more."""
         self.extensions = extensions
         self.transactions = 0
+        self.source: str | None = None
+        """The local address we have bound, set by the pool; None if the system has picked it."""
+        self.refused = False
+        """True if a reply of the last transaction was a negative one."""
         self.idle_since = 0.0
         """Set by the pool."""
         self._transport = transport
@@ -89,6 +93,7 @@ class Connection(asyncio.Protocol):
         if self._phase not in (_READY, _SETTLING) or self._future is not None:
             raise Broken("broken", sent=False, answered=False)
         self.transactions += 1
+        self.refused = False
         self._commands, self._body, self._answers = commands, body, []
         future: asyncio.Future[list[Reply]] = self._loop.create_future()
         self._future = future
@@ -187,6 +192,8 @@ class Connection(asyncio.Protocol):
             raise MalformedError
         if (data or not pipelining) and not self._reader.empty:
             raise MalformedError  # A reply to nothing: from here on each could be taken for another's answer.
+        if not positive:
+            self.refused = True
         answers.append(None if positive else reply_of(code, lines))
         self._deadline = self._loop.time() + self._reply_seconds
         if data:
@@ -223,6 +230,8 @@ class Connection(asyncio.Protocol):
         early = self._transport.get_write_buffer_size() > 0
         if 300 <= code < 400 or (early and code < 300):
             raise MalformedError  # It cannot have accepted what it has not seen.
+        if code >= 400:
+            self.refused = True
         final = reply_of(code, lines)
         self._finish([answer or final for answer in self._answers[1:-1]])
         if early or not self._reader.empty:

@@ -17,6 +17,9 @@ MESSAGES = 1000
 """After so many a connection is closed, so that changes at the next hop (addresses, balancing) take effect."""
 BACK_OFF = (1.0, 60.0)
 """Seconds after the first failure, and at most."""
+REFUSED_SECONDS = 900.0
+"""So long an address of ours is not used with a host that has refused it, if there is another."""
+_SAID_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -46,18 +49,23 @@ class Host:
         self.failures = 0
         self.probing = False
         """True while one sender tries whether the host works again; the others wait or go elsewhere."""
+        self.refused: dict[str | None, float] = {}
+        """When it refused which of our addresses (unix seconds)."""
         self._sources = sources
         self._next_source = 0
         self._limit = limit
         self._clock = clock
         self._idle: list[Connection] = []
         self._failed_at = self._retry_at = 0.0
+        self._said_at = 0.0
 
     def take(self) -> Connection | None:
         """The idle connection that was used last, if there is one."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.ready:
+            if self.refused and self.avoids(connection.source):
+                connection.quit()
+            elif connection.ready:
                 return connection
         return None
 
@@ -85,7 +93,37 @@ class Host:
         if not self._sources:
             return None
         self._next_source += 1
-        return self._sources[self._next_source % len(self._sources)]
+        turn = self._next_source % len(self._sources)
+        if not self.refused:
+            return self._sources[turn]
+        # If it has refused all, the one whose refusal is oldest.
+        return min((*self._sources[turn:], *self._sources[:turn]), key=self._refused_at)
+
+    def refuses(self, source: str | None, text: str) -> bool:
+        """It has refused an address of ours, saying `text`. True if it has not refused another one.
+
+        Then this one is not used here for a while, and its idle connections go.
+        """
+        now = self._clock.now()
+        self.refused[source] = now
+        if not 0 <= now - self._said_at < _SAID_SECONDS:
+            self._said_at = now
+            line = " ".join(text.split())[:300]
+            _log.warning("smarthost %s refuses our address %s: %s", self.name, source or "(the system's choice)", line)
+        if not self.has_address():
+            return False
+        for connection in [idle for idle in self._idle if idle.source == source]:
+            self._idle.remove(connection)
+            connection.quit()
+        return True
+
+    def has_address(self) -> bool:
+        """True if there is an address to bind that it has not refused of late."""
+        return any(not self._refused_at(source) for source in self._sources)
+
+    def avoids(self, source: str | None) -> bool:
+        """True if no connection from this address is to be used: it was refused of late, and another was not."""
+        return bool(self.refused) and bool(self._refused_at(source)) and self.has_address()
 
     def put(self, connection: Connection) -> None:
         """Keep a connection for the next sender."""
@@ -134,6 +172,17 @@ class Host:
             connection.quit()
         for connection in self.connections - set(idle):
             connection.abort()
+
+    def _refused_at(self, source: str | None) -> float:
+        """When it refused this address (unix seconds); 0 if it did not, or long ago."""
+        at = self.refused.get(source)
+        if at is None:
+            return 0.0
+        # A clock that was set back must not make the time longer.
+        if at <= self._clock.now() < at + REFUSED_SECONDS:
+            return at
+        del self.refused[source]
+        return 0.0
 
     def _backing_off(self) -> bool:
         # A clock that was set back must not make the wait longer.

@@ -196,7 +196,7 @@ class Queue:
                 progress, outcomes = settle(entry, progress, result, self._clock.now(), self._delivery, self._jitter)
                 # From here on the disk may fail, and the process may not forget.
                 self._unsaved[id_] = progress
-                await self._tell(entry, outcomes, result.peer)
+                await self._tell(entry, outcomes)
             elif id_ not in self._unsaved and left and not progress.failed:
                 return due
             try:
@@ -249,12 +249,12 @@ class Queue:
         await message.save(progress)
         return due_of(entry, progress)
 
-    async def _tell(self, entry: Entry, outcomes: Sequence[Outcome], peer: str) -> None:
+    async def _tell(self, entry: Entry, outcomes: Sequence[Outcome]) -> None:
         if not self._on_result:
             return
         for outcome in outcomes:
             try:
-                told = self._on_result(entry, outcome.recipient, outcome.reply, peer, outcome.final)
+                told = self._on_result(entry, outcome.recipient, outcome.reply, outcome.peer, outcome.final)
                 if inspect.isawaitable(told):
                     await told
             except Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from outbound_guard.delivery.wire import NO_SMTPUTF8
 from outbound_guard.reply import Reply
 
 
@@ -12,6 +13,31 @@ class Result(msgspec.Struct, frozen=True):
 
     replies: tuple[Reply, ...]
     peer: str
-    """The next hop that answered, `host:port`; empty if none could be reached."""
+    """The next hop that answered (the last one, if several did), `host:port`; empty if none could be reached."""
     reached: bool = True
     """False if no next hop took part: connecting failed or broke off before an answer to the end of data."""
+    peers: tuple[str, ...] = ()
+    """For each recipient the next hop that answered for it, if several may have; else empty."""
+    listed: tuple[int, ...] = ()
+    """Places of the recipients that nobody has, because every next hop tried refuses our own address."""
+
+    def peer_of(self, place: int) -> str:
+        """The next hop that answered for the recipient at this place."""
+        return self.peers[place] if place < len(self.peers) else self.peer
+
+    def followed_by(self, later: Result) -> Result:
+        """This result, with what came of another try that was made for those `listed`, in their order."""
+        if not later.reached and not later.peer:
+            return self  # Nobody was there.
+        replies, listed = list(self.replies), []
+        peers = [self.peer_of(place) for place in range(len(replies))]
+        for index, place in enumerate(self.listed):
+            # What this way could not carry may go another way as soon as our address is taken again.
+            if later.replies[index] == NO_SMTPUTF8:
+                listed.append(place)
+                continue
+            replies[place], peers[place] = later.replies[index], later.peer_of(index)
+            if index in later.listed:
+                listed.append(place)
+        reached = later.reached or bool(listed) or len(self.listed) < len(replies)
+        return Result(tuple(replies), later.peer, reached, tuple(peers), tuple(listed))

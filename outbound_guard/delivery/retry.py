@@ -24,6 +24,8 @@ class Outcome(msgspec.Struct, frozen=True):
     recipient: str
     reply: Reply
     final: bool
+    peer: str = ""
+    """The next hop that said so."""
 
 
 def settle(
@@ -44,18 +46,19 @@ def settle(
     started = progress.since or entry.received
     over = now >= started + delivery.expiry
     outcomes, left, replies, failed = [], [], {}, list(progress.failed)
-    for recipient, said in zip(tried, chain(result.replies, repeat(reply.OUR_FAULT)), strict=False):
+    for place, (recipient, said) in enumerate(zip(tried, chain(result.replies, repeat(reply.OUR_FAULT)), strict=False)):
+        peer = result.peer_of(place)
         if said.accepted:
-            outcomes.append(Outcome(recipient, said, True))
+            outcomes.append(Outcome(recipient, said, True, peer))
         elif said.permanent:
-            outcomes.append(Outcome(recipient, said, True))
-            failed.append(Failure(recipient, said, result.peer, now))
+            outcomes.append(Outcome(recipient, said, True, peer))
+            failed.append(Failure(recipient, said, peer, now))
         elif over:
             given_up = reply.expired(now - started, said)
-            outcomes.append(Outcome(recipient, given_up, True))
-            failed.append(Failure(recipient, given_up, result.peer, now))
+            outcomes.append(Outcome(recipient, given_up, True, peer))
+            failed.append(Failure(recipient, given_up, peer, now))
         else:
-            outcomes.append(Outcome(recipient, said, False))
+            outcomes.append(Outcome(recipient, said, False, peer))
             left.append(recipient)
             replies[recipient] = said
     wait = delivery.retry[min(attempts, len(delivery.retry)) - 1] if delivery.retry else _LONGEST_UNREACHED

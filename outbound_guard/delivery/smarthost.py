@@ -1,6 +1,7 @@
 """Delivery to the smarthosts of one pool: which host, which connection, and what to do when one breaks.
 
-A message is tried again, on a new connection or at another host, as long as it is certain that nobody has accepted it.
+A message is tried again, on a new connection or at another host, as long as it is certain that nobody has accepted it;
+from another address or at another host for those recipients for whom our address was refused, and only for them.
 Once its final dot is out and no answer came, it may have been: the caller is told 451, and the client or our queue
 sends it again. It may then arrive twice; it is never lost.
 """
@@ -15,6 +16,8 @@ from functools import partial
 
 from outbound_guard.clock import Clock
 from outbound_guard.config import ConfigError, Pool
+from outbound_guard.delivery.attempt import Attempt
+from outbound_guard.delivery.classes import refuses_us
 from outbound_guard.delivery.connecting import UnreachableError, connect, terms_of
 from outbound_guard.delivery.connection import Broken, Connection
 from outbound_guard.delivery.pool import MESSAGES, Health, Host, host_of
@@ -45,8 +48,9 @@ class Smarthosts:
 
         `count("next_hop_events_total", event)` is called for: opened; connect, timeout, greeting, tls, auth (no
         session could be set up); broken, timeout, malformed, going_away (a session ended before its answer); stale (a
-        reused connection was found closed: tried again on a new one); unknown (no answer to the end of data); busy (no
-        connection became free). `wait_seconds`: how long a sender waits for one.
+        reused connection was found closed: tried again on a new one); unknown (no answer to the end of data);
+        our_address (our own address was refused); busy (no connection became free). `wait_seconds`: how long a sender
+        waits for one.
         """
         if not pool.smarthosts:
             raise ConfigError(f"delivery.pool {pool.name!r}: no smarthost is named")
@@ -55,7 +59,7 @@ class Smarthosts:
         self._count = count
         self._wait_seconds = wait_seconds
         self._next = 0
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[tuple[_Waiting, Attempt]] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
         self._all_gone: asyncio.Event | None = None
@@ -73,25 +77,27 @@ class Smarthosts:
 
         `content` is the message in pieces: CRLF line ends, not dot-stuffed; sent on byte for byte. Addresses that
         cannot stand in a command are refused here with 501, those that would need SMTPUTF8 where the next hop does
-        not know it with 553 (RFC 6531 3.5).
+        not know it with 553 (RFC 6531 3.5). A refusal of our own address is answered for with 451 OG-LISTED.
         """
         mail = Mail(envelope, content)
         if mail.hopeless:
             return Result(tuple(reply for reply in mail.replies if reply), "")
-        excluded = _Excluded()
-        fresh: Host | None = None
-        verdict = (NO_NEXT_HOP, "", False)
+        attempt = Attempt(mail)
         while True:
-            found = self._at_hand(excluded, fresh) or await self._connection(excluded, fresh)
+            found = self._at_hand(attempt) or await self._connection(attempt)
             if isinstance(found, Reply):
-                return _alike(mail, *(verdict if found is NO_NEXT_HOP else (found, "", False)))
+                if found is not NO_NEXT_HOP:
+                    attempt.verdict = (found, "", False)
+                return attempt.given_up()
             host, connection = found
-            fresh = None
             commands, replies = mail.commands(connection.extensions)
             if not commands:
                 host.works()
                 self._release(host, connection)
-                return Result(tuple(reply for reply in replies if reply), host.name)
+                if attempt.refusals is None:
+                    return Result(tuple(reply for reply in replies if reply), host.name)
+                attempt.failed |= {host}
+                continue
             reused = connection.transactions > 0
             try:
                 answers = await connection.transact(commands, mail.body)
@@ -99,28 +105,42 @@ class Smarthosts:
                 if broken.sent:
                     self._fails(host, broken.reason, "no answer to the end of data")
                     self._count(EVENTS, "unknown")
-                    return _alike(mail, BROKEN, host.name, False)
-                if reused and not broken.answered and not excluded.stale and broken.reason != "timeout":
+                    return attempt.unknown(BROKEN, host)
+                if broken.reply is not None and refuses_us(broken.reply):
+                    attempt.refused(broken.reply, host)
+                    if self._refused(attempt, host, connection, broken.reply):
+                        host.works()  # It does answer.
+                        continue
+                elif reused and not broken.answered and not attempt.stale and broken.reason != "timeout":
                     # It had gone stale (the other side closes idle ones, often with a 421): no failure yet.
                     self._count(EVENTS, "stale")
-                    excluded.stale = True
-                    fresh = host
+                    attempt.stale = True
+                    attempt.fresh = host
                     continue
                 self._fails(host, broken.reason, str(broken.reply or "before the end of data"))
-                excluded.failed |= {host}
-                verdict = (_not_closing(broken.reply), host.name, True) if broken.reply else (BROKEN, host.name, False)
-                if broken.reason == "timeout":
-                    return _alike(mail, *verdict)  # The client does not wait for ever.
+                attempt.failed |= {host}
+                reply = broken.reply
+                attempt.verdict = (_not_closing(reply), host.name, True) if reply else (BROKEN, host.name, False)
+                if broken.reason == "timeout" or attempt.exhausted:
+                    return attempt.given_up()  # The client does not wait for ever.
             except asyncio.CancelledError:
                 host.probing = False
                 raise
             else:
                 host.works()
+                if len(answers) != len(replies):
+                    rest = iter(answers)
+                    answers = [reply or next(rest) for reply in replies]
+                refusal = attempt.note(answers, host) if connection.refused or attempt.refusals else None
+                if refusal is not None:
+                    self._refused(attempt, host, connection, refusal)
                 self._release(host, connection)
-                if len(answers) == len(replies):
+                if attempt.refusals is None:
                     return Result(tuple(answers), host.name)
-                rest = iter(answers)
-                return Result(tuple(reply or next(rest) for reply in replies), host.name)
+                if attempt.refusals.settled or attempt.exhausted:
+                    return attempt.given_up()
+                if attempt.fresh is None:
+                    attempt.failed |= {host}
 
     async def close(self) -> None:
         """Take leave of all hosts; transactions under way break. Takes at most 5 s."""
@@ -140,19 +160,20 @@ class Smarthosts:
             self._sweeper.cancel()
             self._sweeper = None
 
-    def _at_hand(self, excluded: _Excluded, fresh: Host | None) -> tuple[Host, Connection] | None:
+    def _at_hand(self, attempt: Attempt) -> tuple[Host, Connection] | None:
         """The short way: an idle connection to the host whose turn it is."""
         turn = (self._next + 1) % len(self._hosts)
         host = self._hosts[turn]
-        if fresh is not None or host in excluded.failed or (connection := host.take()) is None:
+        if attempt.fresh is not None or host in attempt.failed or (connection := host.take()) is None:
             return None
         self._next = turn
         return host, connection
 
-    async def _connection(self, excluded: _Excluded, fresh: Host | None) -> tuple[Host, Connection] | Reply:
-        """A connection (a new one to `fresh`, if possible), or the reply that says why there is none."""
+    async def _connection(self, attempt: Attempt) -> tuple[Host, Connection] | Reply:
+        """A connection (a new one to `attempt.fresh`, if possible), or the reply that says why there is none."""
         end = 0.0
-        while not self._closed:
+        fresh, attempt.fresh = attempt.fresh, None
+        while not self._closed and not attempt.exhausted:
             host = fresh if fresh is not None and fresh.may_open() else None
             fresh = None
             busy = False
@@ -161,43 +182,50 @@ class Smarthosts:
                     break
                 self._next = (self._next + 1) % len(self._hosts)
                 candidate = self._hosts[self._next]
-                if candidate in excluded.failed:
+                if attempt.shuns(candidate):
                     continue
                 connection = candidate.take()
                 if connection is not None:
                     return candidate, connection
-                if candidate.may_open() and candidate not in excluded.unreachable:
+                if candidate.may_open() and candidate not in attempt.unreachable:
                     host = candidate
                 busy = busy or candidate.alive()
             if host is not None:
-                opened = await self._open(host)
+                opened = await self._open(attempt, host)
                 if opened is not None:
                     return host, opened
-                excluded.unreachable |= {host}
                 continue
             if not busy:
                 return NO_NEXT_HOP
             now = asyncio.get_running_loop().time()
             end = end or now + self._wait_seconds
-            given = await self._wait(end - now)
+            given = await self._wait(attempt, end - now)
             if given is not None:
                 return given
         return BUSY
 
-    async def _open(self, host: Host) -> Connection | None:
+    async def _open(self, attempt: Attempt, host: Host) -> Connection | None:
+        """A new connection, or None: then `attempt` knows what is in the way."""
         host.opening += 1
         host.probing = host.failures > 0
-        connection = None
+        source, connection = host.source(), None
         try:
-            connection = await connect(self._terms, host.host, host.port, host.source(), partial(self._lost, host))
+            connection = await connect(self._terms, host.host, host.port, source, partial(self._lost, host))
         except UnreachableError as error:
+            if error.reply is not None and refuses_us(error.reply):
+                attempt.refused(error.reply, host)
+                self._count(EVENTS, "our_address")
+                if host.refuses(source, str(error.reply)):
+                    return None  # It is tried from the next address.
             self._fails(host, error.reason, str(error))
+            attempt.unreachable |= {host}
             return None
         finally:
             host.opening -= 1
             if connection is None:
                 host.probing = False
                 self._wake()
+        connection.source = source
         host.connections.add(connection)
         self._count(EVENTS, "opened")
         if self._closed:
@@ -207,11 +235,11 @@ class Smarthosts:
             self._sweep()
         return connection
 
-    async def _wait(self, seconds: float) -> tuple[Host, Connection] | Reply | None:
+    async def _wait(self, attempt: Attempt, seconds: float) -> tuple[Host, Connection] | Reply | None:
         """A connection that became free, BUSY after `seconds`, or None: look again."""
         loop = asyncio.get_running_loop()
         future: _Waiting = loop.create_future()
-        self._waiting.append(future)
+        self._waiting.append((future, attempt))
         timer = loop.call_later(seconds, _resolve, future, BUSY)
         try:
             given = await future
@@ -226,18 +254,28 @@ class Smarthosts:
         return given
 
     def _release(self, host: Host, connection: Connection) -> None:
-        """Hand the connection to whoever waits longest, else keep it."""
+        """Hand the connection to whoever waits longest and can use it, else keep it."""
         if connection.closed:
             return
-        if self._closed or connection.transactions >= MESSAGES:
+        if self._closed or connection.transactions >= MESSAGES or (host.refused and host.avoids(connection.source)):
             connection.quit()
             return
-        while self._waiting:
-            future = self._waiting.popleft()
-            if not future.done():
+        if not self._waiting:
+            host.put(connection)
+            return
+        waiting, passed_over = self._waiting, []
+        while waiting:
+            future, attempt = waiting.popleft()
+            if future.done():
+                continue
+            if not attempt.shuns(host):
                 future.set_result((host, connection))
-                return
-        host.put(connection)
+                break
+            passed_over.append((future, attempt))
+        else:
+            host.put(connection)
+        if passed_over:
+            waiting.extendleft(reversed(passed_over))
 
     def _lost(self, host: Host, connection: Connection) -> None:
         host.forget(connection)
@@ -248,8 +286,17 @@ class Smarthosts:
         if self._all_gone is not None and not any(host.alive() for host in self._hosts):
             self._all_gone.set()
         waiting, self._waiting = self._waiting, deque()
-        for future in waiting:
+        for future, _ in waiting:
             _resolve(future, None)
+
+    def _refused(self, attempt: Attempt, host: Host, connection: Connection, reply: Reply) -> bool:
+        """A host has refused our address. True if it is to be tried from another one."""
+        self._count(EVENTS, "our_address")
+        another = host.refuses(connection.source, str(reply))
+        if another:
+            attempt.wary |= {host}
+            attempt.fresh = host
+        return another
 
     def _fails(self, host: Host, reason: str, text: str) -> None:
         self._count(EVENTS, reason)
@@ -265,28 +312,9 @@ class Smarthosts:
             self._sweeper = loop.call_later(interval, self._sweep)
 
 
-class _Excluded:
-    """What one message need not try again."""
-
-    __slots__ = ("failed", "stale", "unreachable")
-
-    def __init__(self) -> None:
-        self.failed: frozenset[Host] = frozenset()
-        """A transaction broke there."""
-        self.unreachable: frozenset[Host] = frozenset()
-        """No connection could be opened; one that others have opened will do."""
-        self.stale = False
-        """True if one reused connection has been found broken."""
-
-
 def _resolve(future: _Waiting, value: Reply | None) -> None:
     if not future.done():
         future.set_result(value)
-
-
-def _alike(mail: Mail, reply: Reply, peer: str, reached: bool) -> Result:
-    """`reply` for every recipient that has none yet."""
-    return Result(tuple(known or reply for known in mail.replies), peer, reached)
 
 
 def _not_closing(reply: Reply) -> Reply:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from outbound_guard.accounts import Tokens
 from outbound_guard.actions import Actions
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Policy
 from outbound_guard.content import parse
+from outbound_guard.delivery.attempt import listed
+from outbound_guard.delivery.classes import outcomes_of
 from outbound_guard.delivery.result import Result
 from outbound_guard.mail import Envelope, Sender, Submission, Verdict
 from outbound_guard.reply import Reply
+from outbound_guard.reply import queued as queued_as
 from outbound_guard.reputation import Observation
 from outbound_guard.reputation.memory import NOTHING
 from outbound_guard.spool import Spool
@@ -21,6 +26,7 @@ from outbound_guard.verdict import Judgement
 NOW = 1_800_000_000.0
 OK, ALSO_OK = Reply(250, "2.0.0", "Ok"), Reply(251, "2.1.5", "will forward")
 LATER, NEVER = Reply(451, "4.3.0", "later"), Reply(550, "5.1.1", "unknown user")
+LISTED = listed(Reply(554, "5.7.1", "Client host [127.0.0.1] blocked using zen.example"))
 
 
 class NextHop:
@@ -30,7 +36,8 @@ class NextHop:
         self.replies = replies
 
     async def send(self, envelope: Envelope, content: Sequence[bytes], pool: str = "") -> Result:
-        return Result(self.replies, "127.0.0.1:25")
+        places = tuple(place for place, reply in enumerate(self.replies) if reply == LISTED)
+        return Result(self.replies, "127.0.0.1:25", listed=places)
 
 
 def judged(mail_from: str = "anna@example.com", verdict: Verdict | None = None, text: str = "hello") -> Judgement:
@@ -84,6 +91,37 @@ async def test_the_part_that_must_wait_is_kept_even_if_the_disk_is_nearly_full(t
     outcome = await actions(spool, OK, LATER).carry_out(judged(), Policy())
     assert (outcome.reply.code, outcome.state) == (250, "queued")
     assert (await actions(spool, LATER, NEVER).carry_out(judged(), Policy())).reply.code == 452
+    spool.close()
+
+
+@pytest.mark.parametrize(
+    ("replies", "queued", "bounced"),
+    [
+        ((LISTED, LISTED), ("b@example.net", "c@example.net"), False),
+        ((LISTED, OK), ("b@example.net",), False),
+        ((LISTED, LATER), ("b@example.net", "c@example.net"), False),
+        ((NEVER, LISTED), ("c@example.net",), True),
+    ],
+)
+async def test_those_for_whom_our_address_is_refused_are_queued(
+    tmp_path: Path, replies: tuple[Reply, Reply], queued: tuple[str, ...], bounced: bool
+) -> None:
+    spool = Spool(tmp_path, VirtualClock(NOW), 0)
+    judgement = judged()
+    outcome = await actions(spool, *replies).carry_out(judgement, Policy())
+    assert (outcome.reply, outcome.state) == (queued_as(judgement.submission.id), "queued")
+    entries = {entry.code: entry for entry in spool.entries("incoming")}
+    assert sorted(entries) == (["bounce", "clean"] if bounced else ["clean"])
+    assert entries["clean"].envelope.recipients == queued
+    assert ("our_address", replies.count(LISTED)) in outcomes_of(outcome.answers)
+    spool.close()
+
+
+async def test_an_ordinary_answer_for_now_is_passed_on(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, VirtualClock(NOW), 0)
+    outcome = await actions(spool, LATER, LATER).carry_out(judged(), Policy())
+    assert (outcome.reply.code, outcome.reply.enhanced, outcome.state) == (451, "4.3.0", "")
+    assert list(spool.entries("incoming")) == []
     spool.close()
 
 

@@ -27,6 +27,14 @@ from outbound_guard.reply import parse
         # It is our address that is refused, whatever else the text says.
         (550, "5.1.0 rejected, your IP is listed at spamhaus", "our_address"),
         (550, "Requested action not taken: mailbox unavailable, your address is on a blacklist", "our_address"),
+        (554, "5.7.1 Service unavailable; Client host [192.0.2.1] blocked using dbl.example", "our_address"),
+        (451, "4.7.1 OG-LISTED the next hop refuses our address, saying: 554 no", "our_address"),
+        (451, "4.4.7 OG-EXPIRED ...; the last answer was: 451 4.7.1 OG-LISTED the next hop refuses ...", "our_address"),
+        # Lists know more than addresses.
+        (550, "5.7.1 The message contains a URL listed by surbl", "refused"),
+        (554, "5.7.1 Service unavailable; Sender address [a@x.example] blocked using dbl.spamhaus.org", "refused"),
+        (554, "5.7.1 The domain x.example is on a blocklist of spam senders", "refused"),
+        (554, "5.7.1 The domain of your server 192.0.2.1 is on our blocklist", "our_address"),
         (550, "5.1.8 Access denied, bad outbound sender", "later"),
     ],
 )

@@ -8,13 +8,14 @@ import pytest
 
 from outbound_guard.clock import VirtualClock
 from outbound_guard.delivery.connection import Connection
-from outbound_guard.delivery.pool import IDLE_SECONDS, Host
+from outbound_guard.delivery.pool import IDLE_SECONDS, REFUSED_SECONDS, Host
 
 
 class FakeConnection:
     """Stands for a connection; nothing is sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str | None = None) -> None:
+        self.source = source
         self.ready = True
         self.idle_since = 0.0
         self.left = False
@@ -26,8 +27,8 @@ class FakeConnection:
         pass
 
 
-def connection() -> Connection:
-    return cast(Any, FakeConnection())
+def connection(source: str | None = None) -> Connection:
+    return cast(Any, FakeConnection(source))
 
 
 @pytest.fixture
@@ -123,3 +124,80 @@ def test_source_addresses_take_turns(clock: VirtualClock) -> None:
     host = Host("h:25", "h", 25, ("127.0.0.2", "127.0.0.3"), 2, clock)
     assert {host.source(), host.source()} == {"127.0.0.2", "127.0.0.3"}
     assert Host("h:25", "h", 25, (), 2, clock).source() is None
+
+
+@pytest.fixture
+def three(clock: VirtualClock) -> Host:
+    """A host with three addresses to come from."""
+    return Host("h:25", "h", 25, ("127.0.0.1", "127.0.0.2", "127.0.0.3"), 9, clock)
+
+
+def taken(host: Host) -> set[str | None]:
+    """The addresses that are bound next."""
+    return {host.source() for _ in range(6)}
+
+
+def test_a_refused_address_is_left_out_for_a_while(three: Host, clock: VirtualClock) -> None:
+    assert three.refuses("127.0.0.2", "listed")
+    assert taken(three) == {"127.0.0.1", "127.0.0.3"}
+    clock.advance(REFUSED_SECONDS - 1)
+    assert three.refuses("127.0.0.3", "listed")
+    assert taken(three) == {"127.0.0.1"}
+    clock.advance(1)
+    assert taken(three) == {"127.0.0.1", "127.0.0.2"}
+    assert not three.avoids("127.0.0.2")
+    assert three.avoids("127.0.0.3")
+
+
+def test_if_all_are_refused_none_is_left_out_and_the_one_refused_first_is_next(
+    three: Host, clock: VirtualClock
+) -> None:
+    answers = []
+    for last in (2, 3, 1):
+        answers.append(three.refuses(f"127.0.0.{last}", "listed"))
+        clock.advance(1)
+    assert answers == [True, True, False]
+    assert not three.avoids("127.0.0.2")
+    assert taken(three) == {"127.0.0.2"}
+    assert not three.refuses("127.0.0.2", "still listed")
+    assert taken(three) == {"127.0.0.3"}
+
+
+@pytest.mark.parametrize("sources", [(), ("127.0.0.1",)])
+def test_the_only_address_stays_in_use(clock: VirtualClock, sources: tuple[str, ...]) -> None:
+    host = Host("h:25", "h", 25, sources, 2, clock)
+    source = host.source()
+    idle = connection(source)
+    host.put(idle)
+    assert not host.refuses(source, "listed")
+    assert host.source() == source
+    assert not host.avoids(source)
+    assert host.take() is idle
+
+
+def test_idle_connections_from_a_refused_address_are_closed(three: Host, clock: VirtualClock) -> None:
+    bad, good = connection("127.0.0.1"), connection("127.0.0.2")
+    three.put(bad)
+    three.put(good)
+    three.refuses("127.0.0.1", "listed")
+    assert [cast(Any, one).left for one in (bad, good)] == [True, False]
+    assert three.take() is good
+
+
+def test_an_idle_connection_is_not_taken_once_another_address_may_be_used_again(
+    three: Host, clock: VirtualClock
+) -> None:
+    for last in (1, 2, 3):
+        three.refuses(f"127.0.0.{last}", "listed")
+        clock.advance(REFUSED_SECONDS / 3)
+    idle = connection("127.0.0.3")  # Put back while all were refused.
+    three.put(idle)
+    clock.advance(1)
+    assert three.take() is None
+    assert cast(Any, idle).left
+
+
+def test_a_clock_set_back_does_not_leave_an_address_out_for_longer(three: Host, clock: VirtualClock) -> None:
+    three.refuses("127.0.0.2", "listed")
+    clock.set(10.0)
+    assert "127.0.0.2" in taken(three)

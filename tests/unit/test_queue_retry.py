@@ -106,3 +106,11 @@ def test_every_recipient_ends_exactly_once(tries: list[list[Reply]], count: int,
             assert progress.due is not None
             assert now < progress.due <= NOW + DELIVERY.expiry
             now = progress.due
+
+
+def test_whoever_was_answered_by_another_next_hop_is_told_so() -> None:
+    message = entry("b", "c")
+    result = Result((NEVER, NEVER), "second:25", True, ("first:25", "second:25"))
+    progress, outcomes = settle(message, Progress(), result, NOW, DELIVERY, no_jitter)
+    assert [outcome.peer for outcome in outcomes] == ["first:25", "second:25"]
+    assert [failure.peer for failure in progress.failed] == ["first:25", "second:25"]
