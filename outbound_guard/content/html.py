@@ -28,13 +28,13 @@ _LINES = re.compile(r"<(?=/?(?:[pPdDtThHlLoO]|[bB][rRlL]|[uU][lL]|[cC][eE]|[sS][
 _STYLE = re.compile(r'style="([^"]{0,600})')
 _STYLE_SINGLE = re.compile(r"style='([^']{0,600})")
 _TAGS = re.compile(r"<(script|style|template|title|noscript|img|table)\b")
-_DEFECTS = (
-    ("html_script", ("<script",), re.compile(r"<script\b")),
-    ("html_form", ("<form", "<input"), re.compile(r"<(?:form|input)\b")),
-    ("html_frame", ("<iframe", "<object", "<embed"), re.compile(r"<(?:iframe|object|embed)\b")),
-    ("html_refresh", ("http-equiv",), re.compile(r"<meta\b[^>]{0,300}http-equiv\s{0,9}=\s{0,9}[\"']?refresh")),
-)
-"""Name, literals one of which must occur (found many times faster than a pattern), and what then decides."""
+_DANGEROUS = re.compile(r"<(script|form|input|iframe|object|embed|meta)\b")
+_REFRESH = re.compile(r"<meta\b[^>]{0,300}http-equiv\s{0,9}=\s{0,9}[\"']?refresh")
+_FRAMES = frozenset(("iframe", "object", "embed"))
+_SOURCE = 16_000
+"""Characters of the source, styles left out, of which `source_text` reads the text."""
+_STYLES = 20
+"""Style sheets that are left out."""
 _WEB = ("http", "https", "ftp", "")
 _EXTENTS = ("max-height", "max-width", "height", "width")
 _NOT_SHOWN = ("script", "style", "template", "noscript")
@@ -120,22 +120,38 @@ def _on_colour(node: LexborNode) -> bool:
     return False
 
 
-def defects(source: str, *, cut: bool = False) -> list[str]:
-    """What is dangerous in the source, read without building its tree. `cut`: it was cut off before it came here."""
-    found = ["html_too_long"] if cut or len(source) > HTML_LIMIT else []
-    lower = source[:HTML_LIMIT].lower()
-    for name, literals, pattern in _DEFECTS:
-        for literal in literals:
-            if literal in lower and pattern.search(lower):
-                found.append(name)
-                break
+def defects(lower: str, *, cut: bool = False) -> list[str]:
+    """What is dangerous in a source in lower case, read without building its tree. `cut`: it was cut off before."""
+    found = ["html_too_long"] if cut or len(lower) > HTML_LIMIT else []
+    tags = set(_DANGEROUS.findall(lower[:HTML_LIMIT]))
+    if "script" in tags:
+        found.append("html_script")
+    if "form" in tags or "input" in tags:
+        found.append("html_form")
+    if not tags.isdisjoint(_FRAMES):
+        found.append("html_frame")
+    if "meta" in tags and _REFRESH.search(lower[:HTML_LIMIT]):
+        found.append("html_refresh")
     return found
 
 
+def source_text(lower: str) -> str:
+    """The beginning of the text as it stands between the tags of a source in lower case.
+
+    Nothing is decoded, and what is hidden is in it; style sheets are not, since templates share them.
+    """
+    for _ in range(_STYLES):
+        start = lower.find("<style", 0, _SOURCE)
+        end = lower.find("</style", start) if start >= 0 else -1
+        if end < 0:
+            break
+        lower = lower[:start] + lower[end:]
+    return without_tags(lower[:_SOURCE])
+
+
 def without_tags(source: str) -> str:
-    """The text between the tags, as it stands in the source: what a reader sees and what is hidden alike."""
-    first, *rest = source[:HTML_LIMIT].split("<")
-    # Not by a pattern: on `<<<<...` it would take the square of the length.
+    """What stands between the tags. Not by a pattern: on `<<<<...` it would take the square of the length."""
+    first, *rest = source.split("<")
     return " ".join([first, *[piece.partition(">")[2] for piece in rest]])
 
 

@@ -41,10 +41,10 @@ def mailer_name(value: str) -> str:
 class _Body:
     """What the MIME tree holds."""
 
-    __slots__ = ("attachments", "charset", "defects", "html", "html_cut", "plain", "texts")
+    __slots__ = ("attachments", "charset", "defects", "html", "html_cut", "lower_html", "plain", "texts")
 
     def __init__(self) -> None:
-        self.plain = self.html = self.charset = ""
+        self.plain = self.html = self.lower_html = self.charset = ""
         self.html_cut = False
         self.texts = 0
         self.attachments: list[Attachment] = []
@@ -236,7 +236,7 @@ class Message:
             body = self._read()
             found = _header_defects(self) + body.defects
             if body.html:
-                found += html.defects(body.html, cut=body.html_cut)
+                found += html.defects(body.lower_html, cut=body.html_cut)
             if "\0" in body.plain:
                 found.append("nul_in_text")
             self._defects = tuple(dict.fromkeys(found))
@@ -257,9 +257,9 @@ class Message:
         HTML counts as it stands between its tags: a tree of it, which costs more than all the rest, is not built.
         """
         if self._fingerprint is None:
-            source = self._read().html
-            if source:
-                text = html.without_tags(source).lower()
+            body = self._read()
+            if body.html:
+                text = html.source_text(body.lower_html)
                 words = fingerprint.words_of(text, address.names(self.headers.get("to")))
             else:
                 words = self.constant_words()
@@ -329,6 +329,7 @@ def _read_body(content: bytes, headers: Headers) -> _Body:
         if part.in_report or part.type in ("text/rfc822-headers", "message/delivery-status") or part.start >= part.end:
             continue
         body.attachments.append(attachment.inspect(content, part, body.defects))
+    body.lower_html = body.html.lower()
     return body
 
 

@@ -63,3 +63,17 @@ def test_the_fingerprint_is_the_same_in_every_process() -> None:
 
 
 FINGERPRINT = 173458063270293788
+
+
+def test_a_style_sheet_is_no_text() -> None:
+    style = "<style>" + "p { margin: auto; font-family: Helvetica, Arial, sans-serif }\n" * 20 + "</style>"
+
+    def page(text: str) -> int:
+        return parse(
+            f"From: a@b.example\r\nContent-Type: text/html\r\n\r\n<head>{style}</head><p>{text}".encode()
+        ).fingerprint
+
+    assert page("The parcel that you have waited for will be with you this Tuesday") != page(
+        "Your invoice of this month lies in your account and waits for your payment"
+    )
+    assert page("too little") == 0
