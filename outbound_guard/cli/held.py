@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from outbound_guard.cli.room import Room, note
@@ -63,7 +62,13 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         act.add_argument("--by", help="who decides (default: your login)")
         if name == "release":
             act.add_argument(
-                "--keep-suspicion", action="store_true", help="do not clear what speaks against the sender"
+                "--keep-suspicion",
+                action="store_true",
+                help="do not clear what speaks against sender and text: the release says nothing about them",
+            )
+        else:
+            act.add_argument(
+                "--abuse", action="store_true", help="confirm it as abuse: the same text is stopped from everybody"
             )
         act.set_defaults(run=run, parser=act)
 
@@ -183,8 +188,12 @@ def _release(arguments: argparse.Namespace) -> int:
     from outbound_guard.desk.held import release
 
     async def act(room: Room, spool: Spool, journal: Journal, id_: str) -> Entry:
-        forget = None if arguments.keep_suspicion else partial(room.forget, mistake=True)
-        return await release(spool, journal, room.clock, id_, by=room.by, reason=arguments.reason, forget=forget)
+        async def honest(entry: Entry) -> None:
+            await room.forget(entry.sender, entry.account, mistake=True)
+            await room.judged(entry.fingerprint, good=True)
+
+        teach = None if arguments.keep_suspicion else honest
+        return await release(spool, journal, room.clock, id_, by=room.by, reason=arguments.reason, teach=teach)
 
     return _each(arguments, act, "released")
 
@@ -193,7 +202,11 @@ def _delete(arguments: argparse.Namespace) -> int:
     from outbound_guard.desk.held import delete
 
     async def act(room: Room, spool: Spool, journal: Journal, id_: str) -> Entry:
-        return await delete(spool, journal, room.clock, id_, by=room.by, reason=arguments.reason)
+        async def abuse(entry: Entry) -> None:
+            await room.judged(entry.fingerprint, good=False)
+
+        teach = abuse if arguments.abuse else None
+        return await delete(spool, journal, room.clock, id_, by=room.by, reason=arguments.reason, teach=teach)
 
     return _each(arguments, act, "deleted")
 

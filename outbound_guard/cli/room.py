@@ -8,8 +8,8 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from outbound_guard.clock import Clock, SystemClock
 if TYPE_CHECKING:
     from outbound_guard.ledger.database import Ledger
     from outbound_guard.ledger.journal import Journal
+    from outbound_guard.reputation import Reputation
     from outbound_guard.spool import Spool
 
 SETTLE_SECONDS = 3.0
@@ -32,7 +33,8 @@ class Room:
         self.config = configuration(arguments)
         self.clock: Clock = SystemClock()
         self.by = getattr(arguments, "by", None) or _login()
-        self._forgotten: set[tuple[str, str]] = set()
+        self._told: set[object] = set()
+        """What the memory was told about already: senders with their accounts, and texts."""
 
     @property
     def journal_dir(self) -> Path:
@@ -81,9 +83,23 @@ class Room:
 
         If that fails this says so: what was asked for is done all the same.
         """
-        if (sender, account) in self._forgotten:
+        if (sender, account) in self._told:
             return
-        self._forgotten.add((sender, account))
+        self._told.add((sender, account))
+        async with self._memory(f"the suspicion of {sender or account} stays") as memory:
+            await memory.pardon(sender, account, self.clock.now(), mistake=mistake)
+
+    async def judged(self, fingerprint: int, *, good: bool) -> None:
+        """Let all relays know what a person thinks of a text, by its fingerprint; says so if that fails."""
+        if not fingerprint or fingerprint in self._told:
+            return
+        self._told.add(fingerprint)
+        async with self._memory("the text is judged as before") as memory:
+            memory.judged(fingerprint, good=good)
+
+    @asynccontextmanager
+    async def _memory(self, otherwise: str) -> AsyncIterator[Reputation]:
+        """The memory of the relays; if it cannot be reached, `otherwise` is what people are told."""
         from outbound_guard.reputation import Reputation
         from outbound_guard.state import State, StateDown
         from outbound_guard.state.embedded import socket_path
@@ -93,11 +109,12 @@ class Room:
             url = f"unix://{socket_path(self.config.data_dir)}" if settings.url == "embedded" else settings.url
             state = await State.connect(url, timeout=max(settings.timeout, 2.0), count=lambda *_, **__: None)
             try:
-                await Reputation(state).pardon(sender, account, self.clock.now(), mistake=mistake)
+                yield Reputation(state)
+                await state.flush()
             finally:
                 await state.close()
         except (StateDown, config.ConfigError) as error:
-            note(f"the suspicion of {sender or account} stays, since the state cannot be reached: {error}")
+            note(f"{otherwise}, since the state cannot be reached: {error}")
 
     def _settle(self, slot: str) -> None:
         """So that the next command sees what this one did: wait a little for the scribe, or do its work."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from outbound_guard.clock import Clock
 from outbound_guard.config import Limit
 from outbound_guard.desk.errors import DeskError, on_disk
-from outbound_guard.desk.held import Forget
 from outbound_guard.ledger import directory_queries, queries
 from outbound_guard.ledger.database import Ledger, LedgerError
 from outbound_guard.ledger.journal import Journal
@@ -16,6 +16,9 @@ from outbound_guard.ledger.queries import Filters
 from outbound_guard.ledger.records import Audit, Standing
 
 DAY = 86400.0
+
+Forget = Callable[[str, str], Awaitable[object]]
+"""Clears a sender's suspicion: called with sender and account. What it raises is the caller's own business."""
 
 
 async def account_list(ledger: Ledger, clock: Clock) -> list[dict[str, Any]]:

@@ -18,8 +18,8 @@ from outbound_guard.ledger.queries import Filters, Held
 from outbound_guard.ledger.records import Audit, HeldChange
 from outbound_guard.spool import Busy, Entry, Lease, NotInSpool, Spool
 
-Forget = Callable[[str, str], Awaitable[object]]
-"""Clears a sender's suspicion: called with sender and account. What it raises is the caller's own business."""
+Teach = Callable[[Entry], Awaitable[object]]
+"""Has the memory learn from what was decided about a message. What it raises is the caller's own business."""
 _OPEN = ("held", "quarantine")
 
 
@@ -46,12 +46,11 @@ async def held_show(ledger: Ledger, spool: Spool, id_: str) -> dict[str, Any]:
 
 
 async def release(
-    spool: Spool, journal: Journal, clock: Clock, id_: str, *, by: str, reason: str = "", forget: Forget | None = None
+    spool: Spool, journal: Journal, clock: Clock, id_: str, *, by: str, reason: str = "", teach: Teach | None = None
 ) -> Entry:
     """Let a held or quarantined message go: it is delivered as soon as the delivery process sees it.
 
-    `forget` clears the suspicion against its sender. It is called last; if it raises, the message has gone all the
-    same. Raises DeskError.
+    `teach` is called last; if it raises, the message has gone all the same. Raises DeskError.
     """
     async with _taken(spool, id_) as message:
         now = clock.now()
@@ -64,13 +63,15 @@ async def release(
             # Its time in the queue begins now.
             await message.save(msgspec.structs.replace(message.progress, due=now, since=now))
             await message.move("incoming")
-    if forget is not None:
-        await forget(message.entry.sender, message.entry.account)
+    if teach is not None:
+        await teach(message.entry)
     return message.entry
 
 
-async def delete(spool: Spool, journal: Journal, clock: Clock, id_: str, *, by: str, reason: str = "") -> Entry:
-    """Delete a held or quarantined message for good; nobody is told. Raises DeskError."""
+async def delete(
+    spool: Spool, journal: Journal, clock: Clock, id_: str, *, by: str, reason: str = "", teach: Teach | None = None
+) -> Entry:
+    """Delete a held or quarantined message for good; nobody is told. `teach` is called last. Raises DeskError."""
     async with _taken(spool, id_) as message:
         now = clock.now()
         on_disk(
@@ -80,6 +81,8 @@ async def delete(spool: Spool, journal: Journal, clock: Clock, id_: str, *, by: 
         )
         async with _undone(journal, clock, message, "deleted"):
             await message.remove()
+    if teach is not None:
+        await teach(message.entry)
     return message.entry
 
 

@@ -42,6 +42,14 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """The address that may get a bounce: the envelope's sender if the account owns it, else empty (no backscatter)."""
     meta: dict[str, str] = {}
 
+    @property
+    def fingerprint(self) -> int:
+        """Of the text (content.Message.fingerprint); 0 if there is none."""
+        try:
+            return int(self.meta.get("fingerprint", "0"), 16)
+        except ValueError:
+            return 0
+
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """A recipient that was given up, and the reply that decided it."""

@@ -53,7 +53,7 @@ class House:
     def __init__(self, product: Product, hop: NextHop) -> None:
         self.product, self.hop = product, hop
 
-    def send(self, sender: str, recipient: str, subject: str, *, thief: int | None = None) -> str:
+    def send(self, sender: str, recipient: str, subject: str, *, thief: int | None = None, text: str = "") -> str:
         """One message, written by the owner, or with a number by a thief; the answer to it."""
         headers = {
             "Received": f"from pc ([192.0.2.7])\r\n (Authenticated sender: {sender})\r\n"
@@ -74,7 +74,9 @@ class House:
                 "MIME_Version": "1.0",
                 "Content_Type": "multipart/mixed; boundary=edge",
             }
-            body = ATTACHED
+            body = ATTACHED.replace("Your receipt is attached.", text or "Your receipt is attached.")
+        elif text:
+            body = text
         with self.product.client() as client:
             return client.submit(sender, [recipient], message(subject, body, **headers))
 
@@ -243,6 +245,40 @@ def test_strong_evidence_goes_into_quarantine_and_suspends(enforcing: House) -> 
     assert refused == sorted(refused), answers
     assert "dora 29" not in enforcing.subjects()
     until(lambda: any(one["sender"] == dora and one["action"] == "quarantine" for one in product.held()), product.held)
+
+
+def test_what_a_person_says_of_a_text_holds_for_everybody(enforcing: House) -> None:
+    product = enforcing.product
+    said = product.said().count("policy reloaded")
+    (product.config.parent / "policy.toml").write_text(policy())
+    product.signal(signal.SIGHUP)
+    until(lambda: product.said().count("policy reloaded") == said + 2, product.said)
+    fraud = "Your parcel waits at the customs office and is sent back unless the fee is paid by tomorrow evening."
+    honest = "The minutes of our last meeting are attached, with the figures that the treasurer had promised you."
+
+    def held_as(sender: str, text: str) -> str:
+        """A stolen account sends the text until it is held; the id of that message."""
+        enforcing.calm_past(sender)
+        for one in range(20):
+            answer = enforcing.send(sender, f"s{one}@host{one}.test", f"{sender} {one}", thief=one, text=text)
+            if found := HELD.fullmatch(answer):
+                return found[1]
+        raise AssertionError("it was not contained")
+
+    id_ = held_as("emil@one.test", fraud)
+    assert enforcing.send("gerd@two.test", "friend@there.test", "before", text=fraud).startswith("250 2.0.0 Ok: queued")
+    product.guard("held", "delete", id_, "--abuse", "--reason", "a fraud")
+    found = HELD.fullmatch(enforcing.send("gerd@two.test", "friend@there.test", "after", text=fraud))
+    assert found, "the text was confirmed as abuse"
+    shown = json.loads(product.guard("held", "show", found[1], "--json"))
+    assert "this text was confirmed as abuse 1 times" in str(shown)
+
+    id_ = held_as("hans@three.test", honest)
+    product.guard("held", "release", id_, "--reason", "asked him")
+    # From now on it speaks for whoever sends it, as far as a text can.
+    assert enforcing.send("inge@four.test", "friend@there.test", "minutes", text=honest).startswith("250 2.0.0 Ok: q")
+    assert product.event(identity="inge@four.test")["signals"]["campaign"] == -6.0
+    product.guard("held", "delete", "--since", "1d")
 
 
 def test_observing_changes_nothing(tmp_path: Path) -> None:

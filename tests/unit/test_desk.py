@@ -14,7 +14,7 @@ from outbound_guard.desk import DeskError
 from outbound_guard.ledger import directory_queries, queries, segments
 from outbound_guard.ledger.queries import Filters
 from outbound_guard.ledger.records import Audit, HeldChange, Record, decode
-from outbound_guard.spool import Lease, NotInSpool, Spool
+from outbound_guard.spool import Entry, Lease, NotInSpool, Spool
 from tests.records import SCORE, Books, books, decision, entry
 
 CONTENT = b"Subject: Hello\r\n\r\nText\r\n"
@@ -58,16 +58,16 @@ async def state_of(spool: Spool, id_: str) -> str | None:
 async def test_release(room: tuple[Spool, Books], clock: VirtualClock, state: str) -> None:
     spool, opened = room
     await hold(spool, opened, state=state)
-    forgotten: list[tuple[str, str]] = []
+    taught: list[tuple[str, str]] = []
 
-    async def forget(sender: str, account: str) -> None:
-        forgotten.append((sender, account))
+    async def teach(entry: Entry) -> None:
+        taught.append((entry.sender, entry.account))
 
-    await desk.release(spool, opened.journal, clock, "m1", by="ann", reason="a real newsletter", forget=forget)
+    await desk.release(spool, opened.journal, clock, "m1", by="ann", reason="a real newsletter", teach=teach)
     assert await state_of(spool, "m1") == "incoming"
     _, progress, _ = await spool.find("m1")
     assert (progress.due, progress.since) == (clock.now(), clock.now())
-    assert forgotten == [("a@example.org", "example.org")]
+    assert taught == [("a@example.org", "example.org")]
     # On disk already, without a flush.
     assert [type(record) for record in in_journal(opened)] == [HeldChange, Audit]
     opened.keep()
