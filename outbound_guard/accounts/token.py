@@ -38,11 +38,10 @@ class Tokens:
 
     def verify(self, token: str) -> str | None:
         """The message id that a token of ours carries; None for any other text. Upper case is forgiven."""
-        found = _TOKEN.fullmatch(token.strip())
-        if not found:
-            found = _TOKEN.fullmatch(token.strip().lower())
-        if found and hmac.compare_digest(self._letters(found[1]), found[2]):
-            return found[1]
+        for text in (token.strip(), token.strip().lower()):
+            found = _TOKEN.fullmatch(text)
+            if found and hmac.compare_digest(self._letters(found[1]), found[2]):
+                return found[1]
         return None
 
     def _letters(self, id_: str) -> str:
