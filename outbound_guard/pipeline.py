@@ -14,12 +14,13 @@ from outbound_guard.accounts import Identifier
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.actions import Actions, Outcome
 from outbound_guard.config import Policy
-from outbound_guard.content import parse
+from outbound_guard.content import Message, parse
 from outbound_guard.content.model import Model
 from outbound_guard.learning import Learning
 from outbound_guard.mail import Sender, Submission
 from outbound_guard.reply import Reply
 from outbound_guard.reputation import Observation, Reputation, sums
+from outbound_guard.scanners import Scanners
 from outbound_guard.signals import Panel, View
 from outbound_guard.signals.traits import traits
 from outbound_guard.verdict import Judgement, circumstances, decide
@@ -37,10 +38,11 @@ class Pipeline:
         *,
         model: Model | None,
         observe: bool,
+        scanners: Scanners | None = None,
     ) -> None:
         """`observe`: judge and record, but change nothing. Raises ConfigError for a policy that cannot be used."""
         self.identifier, self.directory, self.reputation = identifier, directory, reputation
-        self.model, self.observe = model, observe
+        self.model, self.observe, self.scanners = model, observe, scanners
         self.use(policy)
 
     def use(self, policy: Policy) -> None:
@@ -75,24 +77,27 @@ class Pipeline:
         submission: Submission,
         now: float,
         *,
+        message: Message | None = None,
         sender: Sender | None = None,
         held_for: float | None = None,
         count: bool = True,
     ) -> Judgement:
         """Find out who sent it, what is known of the sender and what is odd, and decide. Nothing is remembered yet.
 
-        `sender` and `held_for` (seconds) of a message that was held; `count` is False for one that only looks.
+        `message` if it was read already; `sender` and `held_for` (seconds) of one that was held; `count` is False for
+        one that only looks.
         """
-        message = parse(submission.content)
+        message = message or parse(submission.content)
         sender = sender or self.identifier.identify(submission, message.headers)
         opinion = self.model.score(message) if self.model and self.panel.reads_content else None
-        said = opinion[0] if opinion else 0.0
-        recipients = submission.envelope.recipients
+        said, recipients = opinion[0] if opinion else 0.0, submission.envelope.recipients
         seen = Observation(now, sender, recipients, traits(sender, message), message.fingerprint, said)
         memory = await self.reputation.recall(seen, count=count and held_for is None)
         carried = sums(memory.sender, now, self.reputation.half_life)
-        view = View(submission, sender, message, memory, opinion, now)
+        asked = self.scanners if self.panel.reads_opinions and not memory.sender.suspended else None
+        opinions = await asked.ask(submission, message) if asked else ()
+        view = View(submission, sender, message, memory, opinion, now, opinions)
         signals, evidence = self.panel.look(view, carried, again=held_for is not None)
         around = circumstances(submission, sender, memory, self.directory, self.policy, now, held_for)
         verdict = decide(sender, signals, memory, self.policy, around)
-        return Judgement(submission, message, sender, seen, memory, verdict, evidence)
+        return Judgement(submission, message, sender, seen, memory, verdict, evidence, opinions)

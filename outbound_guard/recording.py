@@ -9,6 +9,7 @@ from outbound_guard.ledger.journal import Journal
 from outbound_guard.ledger.records import Decision, Delivered, Standing
 from outbound_guard.maillog import MailLog
 from outbound_guard.metrics import Metrics
+from outbound_guard.trace.tape import Tape
 from outbound_guard.verdict import Judgement
 
 
@@ -16,9 +17,18 @@ class Recorder:
     """Writes down what was judged and done. Nothing here waits for a disk or a database."""
 
     def __init__(
-        self, journal: Journal, log: MailLog, metrics: Metrics, directory: Directory, *, observe: bool
+        self,
+        journal: Journal,
+        log: MailLog,
+        metrics: Metrics,
+        directory: Directory,
+        *,
+        observe: bool,
+        tape: Tape | None = None,
     ) -> None:
+        """`tape`: where the traffic is recorded for replay, if it is."""
         self._journal, self._log, self._metrics, self._directory = journal, log, metrics, directory
+        self._tape = tape
         self._mode = "observe" if observe else "enforce"
 
     def taken_in(self, judgement: Judgement, outcome: Outcome, took: float) -> None:
@@ -55,7 +65,9 @@ class Recorder:
             # `answered` says it all; a row of its own would make a third of the ledger's work.
             self._metrics.count("deliveries_total", "delivered")
         elif outcome.result:
-            self.delivered(submission.id, submission.received, submission.envelope.recipients, outcome.result)
+            self._delivered(submission.id, submission.received, submission.envelope.recipients, outcome.result)
+        if self._tape is not None:
+            self._tape.taken_in(judgement, outcome.answers, outcome.state, took)
         self._log.event(
             "Reception",
             submission.received,
@@ -87,7 +99,12 @@ class Recorder:
             self._suspend(judgement)
 
     def delivered(self, id_: str, now: float, recipients: tuple[str, ...], result: Result) -> None:
-        """A next hop has answered for each of the recipients."""
+        """A next hop has answered for each of the recipients of a message that was taken in before."""
+        self._delivered(id_, now, recipients, result)
+        if self._tape is not None and result.peer:
+            self._tape.answered(id_, now, recipients, result.replies)
+
+    def _delivered(self, id_: str, now: float, recipients: tuple[str, ...], result: Result) -> None:
         for place, (recipient, reply) in enumerate(zip(recipients, result.replies, strict=True)):
             peer, final = result.peer_of(place), not reply.temporary
             self._journal.append(Delivered(id_, now, recipient, reply.code, reply.enhanced, reply.text, peer, final))

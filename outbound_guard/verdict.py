@@ -24,6 +24,7 @@ from outbound_guard.config import Allow, Limit, Policy
 from outbound_guard.content import Message
 from outbound_guard.mail import Sender, Signal, Submission, Verdict
 from outbound_guard.reputation import Evidence, Memory, Observation, recent
+from outbound_guard.scanners import Opinion
 
 RELAY, DEFER, HOLD, QUARANTINE, REJECT = "relay", "defer", "hold", "quarantine", "reject"
 ACTIONS = (RELAY, DEFER, HOLD, QUARANTINE, REJECT)
@@ -43,6 +44,8 @@ class Judgement(msgspec.Struct, frozen=True):
     verdict: Verdict
     evidence: Sequence[Evidence] = ()
     """What is fresh in it, to be remembered."""
+    opinions: Sequence[Opinion] = ()
+    """What scanners said of it."""
 
 
 class Circumstances(msgspec.Struct, frozen=True):

@@ -9,12 +9,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import sys
 from importlib import import_module
 from pathlib import Path
 
 from outbound_guard import maillog
-from outbound_guard.config import Config, ConfigError, Policy, find, load, load_policy, policy_of
+from outbound_guard.config import Config, ConfigError, find, load, policy_of
 from outbound_guard.loops import loop_factory
 from outbound_guard.signals import Panel
 
@@ -46,18 +45,6 @@ def explain(arguments: argparse.Namespace) -> int:
     from outbound_guard.app import explaining
 
     return explaining.run(arguments, _optional(arguments.config))
-
-
-def replay(arguments: argparse.Namespace) -> int:
-    """`outbound-guard replay`: recorded traffic through the product's own path, in virtual time."""
-    from outbound_guard import replay as replaying
-
-    policy = load_policy(Path(arguments.policy)) if arguments.policy else Policy()
-    Panel(policy)
-    if arguments.stdio:
-        replaying.stdio(policy, sys.stdin.buffer, sys.stdout.buffer)
-        return 0
-    return replaying.drive(Path(arguments.trace), policy, Path(arguments.out) if arguments.out else None)
 
 
 def _configuration(named: str | None) -> Config:

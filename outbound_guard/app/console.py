@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 
@@ -10,9 +11,12 @@ from outbound_guard.config import Config
 from outbound_guard.desk.reconcile import Reconciled, reconcile
 from outbound_guard.ledger.database import Ledger, url_of
 from outbound_guard.ledger.scribe import Scribe
+from outbound_guard.trace.tape import tidy
 
 _log = logging.getLogger(__name__)
 
+_TIDY = 3600.0
+"""Seconds until old recordings are looked for again."""
 _COMPARE = 60.0
 """Seconds between two comparisons of spool and ledger."""
 
@@ -45,7 +49,13 @@ async def run(config: Config, child: Child) -> None:
                     _log.warning("spool and ledger disagreed and were brought together: %s", put_right)
 
         parts.every(1.0, measure)
+
+        async def forget() -> None:
+            # Also what was recorded before recording was switched off is not kept for longer.
+            await asyncio.to_thread(tidy, config.recording_dir, config.recording, parts.clock.now())
+
         parts.every(_COMPARE, compare)
+        parts.every(_TIDY, forget)
         parts.measure()
         child.ready()
         await until_told()

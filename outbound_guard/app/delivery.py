@@ -29,7 +29,9 @@ async def run(config: Config, child: Child) -> None:
         delivery = Delivery(config, hostname=parts.hostname, clock=clock, count=metrics.count)
         stack.push_async_callback(delivery.close)
         parts.watch_next_hops(delivery)
-        recorder = Recorder(parts.journal, parts.log, metrics, pipeline.directory, observe=parts.observe)
+        recorder = Recorder(
+            parts.journal, parts.log, metrics, pipeline.directory, observe=parts.observe, tape=parts.tape()
+        )
 
         async def review(entry: Entry, content: bytes) -> Verdict:
             now = clock.now()

@@ -13,10 +13,12 @@ from outbound_guard.accounts.directory import Directory
 from outbound_guard.clock import SystemClock
 from outbound_guard.config import Config, policy_of
 from outbound_guard.content import parse
-from outbound_guard.content.packaged import packaged_model
+from outbound_guard.content.packaged import model_of
 from outbound_guard.mail import Envelope, Submission, Verdict, new_id
+from outbound_guard.metrics import Metrics
 from outbound_guard.pipeline import Pipeline
 from outbound_guard.reputation import Reputation
+from outbound_guard.scanners import Scanners
 from outbound_guard.state import State
 from outbound_guard.state.embedded import socket_path
 
@@ -46,11 +48,18 @@ async def _judge_all(config: Config, contents: dict[str, bytes], account: str) -
     if url == "embedded":
         url = f"unix://{socket_path(config.data_dir)}"
     state = await State.connect(url, timeout=config.state.timeout, count=lambda *labels, by=1: None)
+    scanners = Scanners(config, clock, Metrics()) if config.scanner else None
     try:
         directory = Directory(None, clock)
         identifier = Identifier(config, directory.account_of)
         pipeline = Pipeline(
-            identifier, directory, Reputation(state), policy_of(config), model=packaged_model(), observe=True
+            identifier,
+            directory,
+            Reputation(state),
+            policy_of(config),
+            model=model_of(config),
+            observe=True,
+            scanners=scanners,
         )
         verdicts = {}
         for name, content in contents.items():
@@ -58,6 +67,8 @@ async def _judge_all(config: Config, contents: dict[str, bytes], account: str) -
             verdicts[name] = judgement.verdict
         return verdicts
     finally:
+        if scanners:
+            await scanners.close()
         await state.close()
 
 

@@ -20,7 +20,7 @@ from outbound_guard.accounts import Identifier, Tokens, secret
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.clock import SystemClock
 from outbound_guard.config import Config, ConfigError, load, policy_of
-from outbound_guard.content.packaged import packaged_model
+from outbound_guard.content.packaged import model_of
 from outbound_guard.delivery import Delivery
 from outbound_guard.ledger.database import Ledger, url_of
 from outbound_guard.ledger.journal import Journal
@@ -28,9 +28,11 @@ from outbound_guard.maillog import MailLog
 from outbound_guard.metrics import Metrics
 from outbound_guard.pipeline import Pipeline
 from outbound_guard.reputation import Reputation
+from outbound_guard.scanners import Scanners
 from outbound_guard.spool import Spool
 from outbound_guard.state import State
 from outbound_guard.supervisor.child import VARIABLE
+from outbound_guard.trace.tape import Tape
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +93,13 @@ class Parts:
         await directory.refresh()
         identifier = Identifier(config, directory.account_of)
         pipeline = Pipeline(
-            identifier, directory, Reputation(state), policy_of(config), model=packaged_model(), observe=self.observe
+            identifier,
+            directory,
+            Reputation(state),
+            policy_of(config),
+            model=model_of(config),
+            observe=self.observe,
+            scanners=self._scanners(),
         )
 
         async def keep_fresh() -> None:
@@ -100,6 +108,38 @@ class Parts:
 
         self.every(1.0, keep_fresh)
         return pipeline
+
+    def tape(self) -> Tape | None:
+        """Where the traffic is recorded, if the configuration asks for that; closed with the stack."""
+        settings = self.config.recording
+        if not settings.enabled:
+            return None
+        tape = Tape(
+            self.config.recording_dir,
+            self.child.slot,
+            self.clock,
+            settings,
+            free_bytes=self.config.spool.free_bytes,
+            observe=self.observe,
+            loop=asyncio.get_running_loop(),
+        )
+        self.stack.callback(tape.close)
+        lost = 0
+
+        async def measure() -> None:
+            nonlocal lost
+            self.metrics.count("recording_lost_total", by=tape.lost - lost)
+            lost = tape.lost
+
+        self.every(1.0, measure)
+        return tape
+
+    def _scanners(self) -> Scanners | None:
+        if not self.config.scanner:
+            return None
+        scanners = Scanners(self.config, self.clock, self.metrics)
+        self.stack.push_async_callback(scanners.close)
+        return scanners
 
     def every(self, seconds: float, work: Callable[[], Awaitable[Any]]) -> None:
         """Do `work` again and again in the background until the stack closes; what it raises is logged."""

@@ -42,13 +42,18 @@ async def run(config: Config, child: Child) -> None:
             first_retry=config.delivery.retry[0] if config.delivery.retry else 0.0,
             observe=parts.observe,
         )
-        recorder = Recorder(parts.journal, parts.log, metrics, pipeline.directory, observe=parts.observe)
+        recorder = Recorder(
+            parts.journal, parts.log, metrics, pipeline.directory, observe=parts.observe, tape=parts.tape()
+        )
 
         async def accept(submission: Submission) -> Reply:
             begun = time.perf_counter()
 
             def done(judgement: Judgement, outcome: Outcome) -> None:
                 recorder.taken_in(judgement, outcome, time.perf_counter() - begun)
+                if pipeline.scanners:
+                    hold = pipeline.policy.threshold.hold
+                    pipeline.scanners.compare(judgement.opinions, judgement.verdict.signals, hold)
 
             return await pipeline.submit(submission, actions, done)
 

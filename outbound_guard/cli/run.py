@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from outbound_guard import __version__
-from outbound_guard.cli import account, held, service, setup
+from outbound_guard.cli import account, held, history, replay, service, setup, train
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         )
     top.add_argument("--version", action="version", version=f"outbound-guard {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (service, held, account, setup):
+    for group in (service, replay, train, held, account, history, setup):
         group.add(commands, common)
     return top
 
@@ -62,7 +62,7 @@ def _failed(error: Exception) -> int:
     name = type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    elif name in ("ConfigError", "DeskError", "LedgerError"):
+    elif name in ("ConfigError", "DeskError", "HistoryError", "LedgerError", "ModelError", "TraceError", "TrainError"):
         text = str(error)
     else:
         text = f"{name}: {error} (set OUTBOUND_GUARD_TRACEBACK=1 to see where)"

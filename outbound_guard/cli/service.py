@@ -1,4 +1,4 @@
-"""`serve`, `check-config`, `explain`, `replay`: the commands that are the application itself."""
+"""`serve`, `check-config`, `explain`: the commands that are the application itself."""
 
 from __future__ import annotations
 
@@ -25,13 +25,6 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     explain.add_argument("--account", default="", help="as if sent by this account")
     explain.set_defaults(run=_explain)
 
-    replay = commands.add_parser("replay", parents=[common], help="run recorded traffic through the path")
-    replay.add_argument("trace", nargs="?", metavar="TRACE", help="a recorded trace")
-    replay.add_argument("--stdio", action="store_true", help="be the relay under test: events in, answers out")
-    replay.add_argument("--policy", metavar="FILE", help="the policy to use instead of the packaged one")
-    replay.add_argument("--out", metavar="FILE", help="where the answers go")
-    replay.set_defaults(run=_replay, parser=replay)
-
 
 def _serve(arguments: argparse.Namespace) -> int:
     from outbound_guard import app
@@ -42,9 +35,11 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from outbound_guard import config, signals
     from outbound_guard.cli.terminal import print_json
+    from outbound_guard.content.packaged import model_of
 
     loaded = configuration(arguments)
     signals.Panel(config.policy_of(loaded))
+    model_of(loaded)
     if arguments.json:
         print_json({"ok": True, "file": loaded.path})
     else:
@@ -56,11 +51,3 @@ def _explain(arguments: argparse.Namespace) -> int:
     from outbound_guard import app
 
     return int(app.explain(arguments) or 0)
-
-
-def _replay(arguments: argparse.Namespace) -> int:
-    if arguments.stdio == bool(arguments.trace):
-        arguments.parser.error("name a TRACE, or --stdio")
-    from outbound_guard import app
-
-    return int(app.replay(arguments) or 0)

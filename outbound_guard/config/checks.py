@@ -16,7 +16,7 @@ import msgspec
 from outbound_guard.config.addresses import host_port, networks
 from outbound_guard.config.policy import Policy
 from outbound_guard.config.reading import Mistake
-from outbound_guard.config.settings import Config, Delivery, Identity, Listener
+from outbound_guard.config.settings import Config, Delivery, Identity, Listener, Scanner
 
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _FIELD_NAME = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322 2.2
@@ -46,16 +46,65 @@ def check(config: Config) -> None:
     _positive("state", config.state, "timeout", "max_memory")
     _positive("ledger", config.ledger, "keep_days")
     _positive("spool", config.spool, "hold_expiry")
+    _positive("recording", config.recording, "keep_days", "max_bytes")
     _urls(config)
     _delivery(config)
     if config.policy.file:
         _file(config, "policy.file", config.policy.file)
+    if config.policy.model:
+        _file(config, "policy.model", config.policy.model)
     for number, resolver in enumerate(config.dns.resolvers):
         _resolver(f"dns.resolvers[{number}]", resolver)
+    _scanners(config)
     _networks("blocklist.addresses", config.blocklist.addresses)
     for number, domain in enumerate(config.blocklist.domains):
         if "." not in domain or not _HOST.fullmatch(domain):
             raise Mistake(f"blocklist.domains[{number}]", f'"{domain}" is no domain; expected one like "example.net"')
+
+
+def _scanners(config: Config) -> None:
+    names: dict[str, int] = {}
+    for number, scanner in enumerate(config.scanner):
+        where, name = f"scanner[{number}]", scanner.name or scanner.kind
+        if not re.fullmatch(r"[\w.-]{1,64}", name, re.ASCII):
+            raise Mistake(f"{where}.name", f'"{name}" is no name; expected letters, digits, ".", "-" and "_"')
+        if names.setdefault(name, number) != number:
+            raise Mistake(f"{where}.name", f'"{name}" is already the name of scanner[{names[name]}]; give it another')
+        _positive(where, scanner, "timeout", "message_size", "connections", "failures", "pause")
+        if scanner.timeout > 10:
+            raise Mistake(f"{where}.timeout", f"{scanner.timeout:g} is too long, mail waits for it; at most 10")
+        if scanner.kind == "uribl":
+            _uribl(where, scanner)
+            continue
+        for key in ("zone", "codes"):
+            if getattr(scanner, key):
+                raise Mistake(f"{where}.{key}", f'means nothing for kind = "{scanner.kind}"; it belongs to "uribl"')
+        if not scanner.address:
+            raise Mistake(f"{where}.address", f'is needed for kind = "{scanner.kind}"; HOST:PORT or unix:PATH')
+        if scanner.address.startswith("unix:"):
+            if scanner.address in ("unix:", "unix://"):
+                raise Mistake(f"{where}.address", f'"{scanner.address}" names no socket; expected unix:PATH')
+        elif not _host_port(f"{where}.address", scanner.address, "127.0.0.1:783, or unix:PATH")[1]:
+            raise Mistake(f"{where}.address", f'"{scanner.address}" has no port to connect to')
+
+
+def _uribl(where: str, scanner: Scanner) -> None:
+    if scanner.address:
+        raise Mistake(f"{where}.address", 'means nothing for kind = "uribl"; its servers are those of [dns]')
+    if "." not in scanner.zone or len(scanner.zone) > 128 or not _HOST.fullmatch(scanner.zone):
+        raise Mistake(f"{where}.zone", f'"{scanner.zone}" is no zone; expected one like "dbl.example.org"')
+    for code in scanner.codes:
+        try:
+            if code.startswith("&"):
+                sound = code[1:].isdecimal() and 1 <= int(code[1:]) <= 255
+            else:
+                sound = ipaddress.IPv4Network(code).network_address in ipaddress.IPv4Network("127.0.0.0/8")
+        except ValueError:
+            sound = False
+        if not sound:
+            raise Mistake(
+                f"{where}.codes", f'"{code}" is no answer of a list; expected "127.0.1.2", "127.0.1.0/24" or "&8"'
+            )
 
 
 def check_policy(policy: Policy) -> None:

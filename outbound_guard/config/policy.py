@@ -24,7 +24,7 @@ class Thresholds(Table, frozen=True):
 class Hold(Table, frozen=True):
     """[hold]"""
 
-    wait: float = 900.0
+    wait: float = 600.0
     """Seconds until a message held on suspicion is looked at again."""
     longest: float = 21_600.0
     """Seconds after which a hold about volume alone drains, and any other hold waits for a person."""

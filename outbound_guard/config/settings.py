@@ -159,8 +159,24 @@ class PolicyFile(Table, frozen=True):
 
     file: str = ""
     """Empty: the packaged policy."""
+    model: str = ""
+    """Content model, as `outbound-guard train` makes it; empty: the packaged one."""
     mode: Literal["enforce", "observe"] = "enforce"
     """observe: scores and records everything, changes no reply and holds nothing."""
+
+
+class Recording(Table, frozen=True):
+    """[recording]: the traffic, kept as a trace that `outbound-guard replay` reads."""
+
+    enabled: bool = False
+    directory: str = ""
+    """Where it lies; empty: `recording` in data_dir."""
+    content: bool = False
+    """Keep whole messages. Without it their header sections are kept, and what their texts said as evidence."""
+    keep_days: int = 14
+    """Days it is kept, also after it was switched off."""
+    max_bytes: int = 10_737_418_240
+    """Octets of all of it; the oldest days go first, then the rest of the day is left out."""
 
 
 class Dns(Table, frozen=True):
@@ -179,6 +195,33 @@ class Blocklist(Table, frozen=True):
     """Own addresses and networks to watch, besides those of the pools."""
     domains: tuple[str, ...] = ()
     """Own domains to watch."""
+
+
+class Scanner(Table, frozen=True):
+    """[[scanner]]: another filter whose opinion is asked for. Without such a table none is."""
+
+    kind: Literal["rspamd", "spamassassin", "clamav", "uribl"]
+    """rspamd: its normal worker, by HTTP | spamassassin: spamd | clamav: clamd | uribl: a blocklist of domains in the
+    DNS, asked about the links."""
+    name: str = ""
+    """As in reasons and metrics; empty: the kind. Two scanners need two names."""
+    address: str = ""
+    """HOST:PORT or unix:PATH; not for uribl. The content goes there unencrypted."""
+    zone: str = ""
+    """Of uribl: the zone to ask in."""
+    codes: dict[str, str] = {}  # noqa: RUF012 -- msgspec gives every instance its own.
+    """Of uribl: which answers count, and what they mean: `"127.0.1.2"`, `"127.0.1.0/24"` or a bit of the last octet,
+    `"&8"`. Empty: every one in 127/8. 127.0.0.1 and 127.255.255.x never count: they say that the list refuses us."""
+    timeout: float = 1.0
+    """Seconds. All scanners are asked at once, so mail waits for the slowest, and no longer than this."""
+    message_size: int = 1_048_576
+    """Octets; it is not asked about larger messages."""
+    connections: int = 20
+    """At once, for each relay process."""
+    failures: int = 5
+    """After so many in a row it is left alone."""
+    pause: float = 60.0
+    """Seconds it is left alone for; then one message asks it again."""
 
 
 class Console(Table, frozen=True):
@@ -233,8 +276,10 @@ class Config(Table, frozen=True):
     spool: Spool = Spool()
     delivery: Delivery = Delivery()
     policy: PolicyFile = PolicyFile()
+    recording: Recording = Recording()
     dns: Dns = Dns()
     blocklist: Blocklist = Blocklist()
+    scanner: tuple[Scanner, ...] = ()
     console: Console = Console()
     metrics: Metrics = Metrics()
 
@@ -245,6 +290,11 @@ class Config(Table, frozen=True):
     def data_dir(self) -> Path:
         """The data directory as an absolute path."""
         return self.resolve(self.server.data_dir)
+
+    @property
+    def recording_dir(self) -> Path:
+        """Where recorded traffic lies, as an absolute path."""
+        return self.resolve(self.recording.directory) if self.recording.directory else self.data_dir / "recording"
 
     def resolve(self, name: str) -> Path:
         """A path of the file: relative ones start at the file's folder."""

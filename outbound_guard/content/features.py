@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from itertools import pairwise
+from functools import lru_cache
+from itertools import chain, pairwise
 
 from outbound_guard.content import attachment, urls
 from outbound_guard.content.message import Message
@@ -31,7 +32,7 @@ Feature = bytes | tuple[bytes, bytes]
 MAX_WORDS = 300
 """Words of the text that are looked at: what a reader sees first."""
 MAX_SUBJECT = 150
-MAX_URLS = 25
+MAX_URLS = 10
 
 # ASCII: letters in lower case, digits as 0, the signs of money and percent kept, all else a space. Other octets stay.
 _TABLE = bytes(
@@ -79,6 +80,8 @@ _DANGERS = frozenset(
     )
 )
 _BUCKETS = tuple(b"%d" % n for n in range(40))
+_DEPTHS = tuple(b"u:depth%d" % n for n in range(9))
+_NOT_CAPITALS = bytes(c for c in range(256) if not 65 <= c <= 90)
 
 
 def _bucket(number: int) -> bytes:
@@ -119,23 +122,21 @@ def _words(text: str) -> list[bytes]:
 def extract(message: Message) -> list[Feature]:
     """The features of a message, each once; those of a text in two copies of a mailing are nearly the same."""
     form: list[Feature] = []
-    text = " ".join(message.constant_words()[: MAX_WORDS * 2])
-    if not text.isascii() and text:
+    text = " ".join(message.constant_words()[:MAX_WORDS])
+    ascii_only = text.isascii()
+    if not ascii_only:
         text = _tidy(text, form)
     words = _words(text)[:MAX_WORDS]
-    found: set[Feature] = set(words)
-    found.update(pairwise(words))
-    if not text.isascii():
+    _subject(message, form)
+    _links(message, form)
+    _form(message, len(words), form)
+    if not ascii_only:
         for run in _NO_SPACES.findall(text)[:60]:
-            found.update([b"g:" + (one + two).encode() for one, two in pairwise(run[:80])])
-    _subject(message, found, form)
-    _links(message, found)
-    _form(message, words, form)
-    found.update(form)
-    return list(found)
+            form += [b"g:" + (one + two).encode() for one, two in pairwise(run[:80])]
+    return list(dict.fromkeys(chain(words, pairwise(words), form)))
 
 
-def _subject(message: Message, found: set[Feature], form: list[Feature]) -> None:
+def _subject(message: Message, form: list[Feature]) -> None:
     subject = message.subject[:MAX_SUBJECT]
     if not subject.isascii():
         subject = _tidy(subject.lower(), form)
@@ -143,72 +144,83 @@ def _subject(message: Message, found: set[Feature], form: list[Feature]) -> None
     if lead:
         subject = subject[lead.end() :]
     words = _words(subject)
-    found.update([b"s:" + word for word in words])
-    found.update([b"S:" + one + b" " + two for one, two in pairwise(words)])
-    for run in _NO_SPACES.findall(subject)[:5]:
-        found.update([b"g:" + (one + two).encode() for one, two in pairwise(run)])
+    form += [b"s:" + word for word in words]
+    form += [b"S:" + one + b" " + two for one, two in pairwise(words)]
+    if not subject.isascii():
+        for run in _NO_SPACES.findall(subject)[:5]:
+            form += [b"g:" + (one + two).encode() for one, two in pairwise(run)]
     name = message.display_name
     if name and "@" not in name:
-        found.update([b"d:" + word for word in _words(name.lower()[:80])])
+        form += [b"d:" + word for word in _words(name.lower()[:80])]
 
 
-def _links(message: Message, found: set[Feature]) -> None:
-    seen = message.urls
+@lru_cache(4096)
+def _host(authority: str) -> tuple[str, tuple[bytes, ...]]:
+    """The registrable domain of a URL's host, and the features of the host's form."""
+    host = urls.host_of(authority)
+    labels = host.split(".")
+    last = labels[-1]
+    domain = urls.registrable(host)
+    if last.isdigit():
+        return domain, (b"u:address",)
+    form = []
+    if last not in ("", "example", "test", "invalid", "local", "localhost"):
+        form.append(b"u:." + last.encode("utf-8", "ignore"))
+    if "xn--" in host or not host.isascii():
+        form.append(b"u:punycode")
+    if len(labels) > 4:
+        form.append(b"u:many-labels")
+    if host.count("-") > 1:
+        form.append(b"u:hyphens")
+    digits = sum(map(host.count, "0123456789"))
+    if digits > 2:
+        form.append(b"u:digits" + _bucket(digits))
+    if len(labels[0]) > 20:
+        form.append(b"u:long-label")
+    return domain, tuple(form)
+
+
+def _links(message: Message, form: list[Feature]) -> None:
+    seen = message.urls[:MAX_URLS]
     if not seen:
-        found.add(b"u:none")
+        form.append(b"u:none")
         return
-    own = urls.registrable(message.from_domain)
-    domains = message.domains
-    found.add(b"u:domains" + _bucket(len(domains)))
-    found.add(b"u:own" if own in domains else b"u:foreign")
-    for host in message.hosts[:MAX_URLS]:
-        labels = host.split(".")
-        last = labels[-1]
-        if last.isdigit():
-            found.add(b"u:address")
-            continue
-        if last not in ("example", "test", "invalid", "local", "localhost"):
-            found.add(b"u:." + last.encode("utf-8", "ignore"))
-        first = labels[0]
-        if "xn--" in host or not host.isascii():
-            found.add(b"u:punycode")
-        if len(labels) > 4:
-            found.add(b"u:many-labels")
-        if host.count("-") > 1:
-            found.add(b"u:hyphens")
-        digits = sum(map(host.count, "0123456789"))
-        if digits > 2:
-            found.add(b"u:digits" + _bucket(digits))
-        if len(first) > 20:
-            found.add(b"u:long-label")
-    for url in seen[:MAX_URLS]:
-        _, _, path = url.partition("/")
+    domains = set()
+    for url in seen:
+        authority, _, path = url.partition("/")
+        domain, marks = _host(authority)
+        domains.add(domain)
+        form += marks
         if not path:
-            found.add(b"u:bare")
+            form.append(b"u:bare")
             continue
-        found.add(b"u:depth" + _BUCKETS[min(path.count("/"), 8)])
-        path, query, _ = path.partition("?")
-        if query:
-            found.add(b"u:query")
-        ending = path[-6:].rpartition(".")[2] if "." in path[-6:] else ""
-        if ending and ending.isalpha():
-            found.add(b"u:file." + ending.lower().encode("utf-8", "ignore"))
-        if _HEXADECIMAL.search(url):
-            found.add(b"u:long-code")
-        if "@" in url:
-            found.add(b"u:holds-address")
+        form.append(_DEPTHS[min(path.count("/"), 8)])
+        if len(path) > 16 and _HEXADECIMAL.search(path):
+            form.append(b"u:long-code")
+        if "@" in path:
+            form.append(b"u:holds-address")
+        if "?" in path:
+            path = path.partition("?")[0]
+            form.append(b"u:query")
+        end = path[-6:]
+        if "." in end:
+            ending = end.rpartition(".")[2]
+            if ending.isalpha():
+                form.append(b"u:file." + ending.lower().encode("utf-8", "ignore"))
+    form.append(b"u:domains" + _bucket(len(domains)))
+    form.append(b"u:own" if urls.registrable(message.from_domain) in domains else b"u:foreign")
     if message.misleading_links:
-        found.add(b"u:misleading")
+        form.append(b"u:misleading")
 
 
-def _form(message: Message, words: list[bytes], form: list[Feature]) -> None:
-    view = message.view
-    form.append(b"f:length" + _bucket(len(words)))
+def _form(message: Message, words: int, form: list[Feature]) -> None:
+    form.append(b"f:length" + _bucket(words))
     if message.html:
+        view = message.view
         if not message.plain_text:
             form.append(b"f:html-only")
         form.append(b"f:images" + _bucket(view.images))
-        if view.images and len(words) < 20:
+        if view.images and words < 20:
             form.append(b"f:picture-of-text")
         if len(view.hidden) > 400:
             form.append(b"f:much-hidden-text")
@@ -216,11 +228,11 @@ def _form(message: Message, words: list[bytes], form: list[Feature]) -> None:
             form.append(b"f:links" + _bucket(len(view.links)))
         if view.title:
             form += [b"t:" + word for word in _words(view.title.lower()[:80])]
-    start = message.text[:1500]
-    capitals = sum(map(str.isupper, start.split()))
-    if capitals > 5:
-        form.append(b"f:capitals" + _bucket(capitals))
-    exclamations = start.count("!")
+    start = message.text[:1500].encode("ascii", "ignore")
+    capitals = 32 * len(start.translate(None, _NOT_CAPITALS)) // (len(start) + 1)
+    if capitals > 2:
+        form.append(b"f:capitals" + _BUCKETS[capitals])
+    exclamations = start.count(b"!")
     if exclamations > 1:
         form.append(b"f:exclamations" + _bucket(exclamations))
     if message.subject.isupper():
@@ -233,4 +245,5 @@ def _form(message: Message, words: list[bytes], form: list[Feature]) -> None:
         form.append(
             b"a:." + ending.encode("utf-8", "ignore") if ending else b"a:" + item.type.encode("utf-8", "ignore")
         )
-    form += [b"a:" + name.encode() for name in message.defects if name in _DANGERS]
+    if message.defects:
+        form += [b"a:" + name.encode() for name in message.defects if name in _DANGERS]

@@ -14,7 +14,7 @@ import math
 import struct
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from itertools import repeat
 from pathlib import Path
@@ -42,6 +42,9 @@ _KINDS = {
 }
 
 
+_ZEROS = repeat(0.0)
+
+
 class ModelError(Exception):
     """A model file cannot be used; the text says which and why."""
 
@@ -51,7 +54,7 @@ class About(msgspec.Struct, frozen=True):
 
     bias: float
     scale: float
-    """What one step of the stored weights (16 bit) is worth."""
+    """What one step of the stored weights (16 bit) is worth: a power of two, so that sums are exact."""
     scores: list[float]
     """Raw scores, ascending, at which the calibration has a knot."""
     weights: list[float]
@@ -82,7 +85,7 @@ class Model:
 
     def raw(self, found: Sequence[Feature]) -> float:
         """The uncalibrated score of a message's features."""
-        return sum(map(self.by_name.get, found, repeat(0.0))) / math.sqrt(len(found) + 1) + self._bias
+        return sum(map(self.by_name.get, found, _ZEROS)) / math.sqrt(len(found) + 1) + self._bias
 
     def evidence(self, raw: float) -> float:
         """The weight of evidence (nats, -4 to 6) that a raw score stands for."""
@@ -97,11 +100,12 @@ class Model:
     def score(self, message: Message) -> tuple[float, str]:
         """Weight of evidence of a message (nats, positive speaks for spam) and a sentence that says why."""
         found = features.extract(message)
-        weight = self.evidence(self.raw(found))
+        values = list(map(self.by_name.get, found, _ZEROS))
+        weight = self.evidence(sum(values) / math.sqrt(len(values) + 1) + self._bias)
         if weight >= 1.0:
-            strongest = heapq.nlargest(3, ((self.by_name.get(name, 0.0), name) for name in found), key=_first)
-            words = ", ".join(describe(name) for value, name in strongest if value > 0)
-            return weight, f"the content is {_times(weight)} as common in spam as in ham ({words})"
+            words = ", ".join(_strongest(found, values))
+            which = f" ({words})" if words else ""
+            return weight, f"the content is {_times(weight)} as common in spam as in ham{which}"
         if weight <= -1.0:
             return weight, f"the content is {_times(-weight)} as common in ham as in spam"
         return weight, "the content says little either way"
@@ -114,8 +118,13 @@ class Model:
         return heapq.nlargest(count, shares, key=lambda share: abs(share[1]))
 
 
-def _first(pair: tuple[float, Feature]) -> float:
-    return pair[0]
+def _strongest(found: Sequence[Feature], values: list[float]) -> Iterator[str]:
+    """The up to three features that speak most for spam, in words. `values`, the weights of `found`, are used up."""
+    for value in sorted(filter(None, values))[:-4:-1]:
+        if value > 0:
+            place = values.index(value)
+            values[place] = 0.0
+            yield describe(found[place])
 
 
 def _times(weight: float) -> str:
@@ -136,6 +145,7 @@ def describe(name: Feature) -> str:
 
 
 def _written(name: Feature) -> bytes:
+    """A feature as it stands in the file."""
     return b" ".join(name) if isinstance(name, tuple) else name
 
 
@@ -150,7 +160,8 @@ def _read_name(line: bytes, words: dict[bytes, bytes]) -> Feature:
 def pack(by_name: Mapping[Feature, float], about: About) -> bytes:
     """A model as the octets of a file: magic, SHA-256 of the rest, length of `About` as JSON, JSON, compressed weights.
 
-    A weight is stored in 16 bits (little-endian), as a multiple of `about.scale`; features are sorted by name.
+    A weight is stored in 16 bits (little-endian), as a multiple of `about.scale`. Features stay in their order: with
+    the frequent ones first, what most messages look up lies together in memory.
     """
     rows = []
     for name, weight in by_name.items():
@@ -158,7 +169,6 @@ def pack(by_name: Mapping[Feature, float], about: About) -> bytes:
         line = _written(name)
         if steps and b"\n" not in line:
             rows.append((line, steps))
-    rows.sort()
     names = b"\n".join(line for line, _ in rows)
     body = len(names).to_bytes(4, "little") + names + struct.pack(f"<{len(rows)}h", *[steps for _, steps in rows])
     text = msgspec.json.encode(about)
@@ -186,9 +196,10 @@ def unpack(data: bytes, source: str) -> Model:
         raise ModelError(f"{source} cannot be read: {error}") from error
     if len(names) != len(steps):
         raise ModelError(f"{source} holds {len(names)} features but {len(steps)} weights")
-    scale = about.scale
     words: dict[bytes, bytes] = {}
-    return Model({_read_name(name, words): step * scale for name, step in zip(names, steps, strict=True)}, about)
+    # One object for each weight, too.
+    weights = {step: step * about.scale for step in set(steps)}
+    return Model({_read_name(name, words): weights[step] for name, step in zip(names, steps, strict=True)}, about)
 
 
 def load(path: Path | None = None) -> Model:

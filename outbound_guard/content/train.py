@@ -12,35 +12,28 @@ Needs nothing but Python; the same input and seed give the same file. Steps:
 
 from __future__ import annotations
 
-import json
-import lzma
 import math
 import random
-import re
 import zlib
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from hashlib import sha1
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import msgspec
-
-from outbound_guard.content import features, parse, samples
+from outbound_guard.content import features, parse
 from outbound_guard.content.features import Feature
+from outbound_guard.content.labelled import COMPOSED, Raw, TrainError, read_corpus, read_samples, read_trace
 from outbound_guard.content.model import About, Model, monotone, pack
 
-COPIES = 12
-"""Messages kept of one campaign of a trace."""
-COPIES_TEMPLATE = 60
-"""Messages kept of one kind of template mail of a trace, over all accounts."""
-COMPOSED = 40
-"""Messages composed of each text in samples.txt."""
+EVALUATION_ONLY = ("phishing_pot",)
+"""Words in the names of corpus files whose terms do not allow to learn from them."""
+FEWEST = 20
+"""Messages of each label without which nothing is learned."""
 MIN_DOCUMENTS = 4
 """Messages that must hold a feature for it to be learned."""
 CANDIDATES = 640_000
 """Features that are fitted, the most frequent ones."""
-MAX_FEATURES = 160_000
+MAX_FEATURES = 60_000
 """Features that are kept in the file."""
 EPOCHS = 16
 COST = 0.7
@@ -49,20 +42,6 @@ KNOTS = 24
 FOLDS = 4
 PRIOR = 3.0
 """Messages of each label that every stretch of the calibration is taken to have seen beforehand; keeps it cautious."""
-
-
-class Raw(msgspec.Struct):
-    """One training message before its features are read."""
-
-    source: str
-    group: str
-    """What must not be split between fitting and calibration: a source, or one hand's template.
-
-    Empty for texts of the corpus in other clothes: they are learned from at the end only, else a source
-    that is left out would be seen after all.
-    """
-    spam: bool
-    content: bytes
 
 
 class Examples:
@@ -85,67 +64,6 @@ class Examples:
         self.spam.append(raw.spam)
         self.sources.append(raw.source)
         self.groups.append(raw.group)
-
-
-def octets(raw: str) -> bytes:
-    """A message of the corpus (octets as characters 0 to 255) with CRLF line ends."""
-    try:
-        data = raw.encode("latin-1")
-    except UnicodeEncodeError:
-        data = raw.encode("utf-8", "surrogateescape")
-    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-
-
-def in_half(cluster: str) -> bool:
-    """True if a cluster is in the half of a corpus that traces made with `--part trace` do not use."""
-    return sha1(cluster.encode()).digest()[0] < 128  # noqa: S324 - not for security, it is the trace generator's rule.
-
-
-def read_corpus(folder: Path, split: str, without: Sequence[str] = (), half: bool = False) -> Iterator[Raw]:
-    """The messages of `split` in `folder/*.jsonl.xz`; files whose name holds a word of `without` are left out."""
-    for path in sorted(folder.glob("*.jsonl.xz")):
-        if any(word in path.name for word in without):
-            continue
-        with lzma.open(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                record = json.loads(line)
-                if record["split"] != split or (half and not in_half(record["cluster"])):
-                    continue
-                source = path.name.partition(".")[0]
-                yield Raw(source, source, record["label"] != "ham", octets(record["raw"]))
-
-
-def read_trace(folder: Path, seed: int) -> Iterator[Raw]:
-    """A sample of a traffic trace: few copies of a campaign, few of a template, one of a text that is in the corpus."""
-    labels = [json.loads(line) for line in (folder / "labels.jsonl").read_text("utf-8").splitlines()]
-    places = [json.loads(line)["message"] for line in (folder / "trace.jsonl").read_text("utf-8").splitlines()]
-    order = list(range(len(labels)))
-    random.Random(seed).shuffle(order)  # noqa: S311 - a sample, not a secret.
-    taken: Counter[tuple[str, str]] = Counter()
-    with (folder / "messages.zbin").open("rb") as archive:
-        for number in order:
-            label = labels[number]
-            text = label["content"]
-            single = re.search(r"(?:^|:)[0-9a-f]{16}$", text) is not None
-            # The same template in many accounts is one kind; a campaign is known by its full name.
-            kind = text if single or label["label"] == "spam" else re.sub(r":a\d+", "", text)
-            taken[label["label"], kind] += 1
-            most = 1 if single else COPIES if label["label"] == "spam" else COPIES_TEMPLATE
-            if taken[label["label"], kind] > most:
-                continue
-            _, offset, length = places[number].rsplit(":", 2)
-            archive.seek(int(offset))
-            group = "" if single or label["label"] == "spam" else f"trace:{kind}"
-            yield Raw("trace", group, label["label"] == "spam", zlib.decompress(archive.read(int(length))))
-
-
-def read_samples(seed: int, copies: int = COMPOSED) -> Iterator[Raw]:
-    """Composed messages of every text in samples.txt."""
-    for number, template in enumerate(samples.templates()):
-        for copy in range(copies):
-            generator = random.Random(f"{seed}/{number}/{copy}")  # noqa: S311 - texts, not secrets.
-            content = samples.compose(template, generator)
-            yield Raw("samples", f"samples:{template.kind}", template.label == "spam", content)
 
 
 def _balance(sources: Sequence[tuple[str, bool]]) -> list[float]:
@@ -250,12 +168,18 @@ def calibrate(scored: Sequence[tuple[float, bool, float]]) -> tuple[list[float],
 
 
 def train(examples: Examples, seed: int, say: Callable[[str], None] = print) -> Model:
-    """Fit and calibrate a model on `examples`."""
+    """Fit and calibrate a model on `examples`. Raises TrainError if there are too few of spam or ham."""
     everything = range(len(examples.rows))
-    folds: dict[int, list[int]] = defaultdict(list)
     apart = [i for i in everything if examples.groups[i]]
+    spam = sum(examples.spam[i] for i in apart)
+    if min(spam, len(apart) - spam) < FEWEST:
+        raise TrainError(f"{spam} spam and {len(apart) - spam} ham to learn from; at least {FEWEST} of each are needed")
+    folds: dict[int, list[int]] = defaultdict(list)
     for i in apart:
         folds[_fold(examples.groups[i])].append(i)
+    if not all(_both(examples, apart, set(left_out)) for left_out in folds.values()):
+        say("too few sources to leave one out: calibrated on single messages left out, which flatters the model")
+        folds = {number: apart[number::FOLDS] for number in range(FOLDS)}
     importance = _balance([(examples.sources[i], examples.spam[i]) for i in everything])
     scored = []
     for number, left_out in sorted(folds.items()):
@@ -275,19 +199,32 @@ def train(examples: Examples, seed: int, say: Callable[[str], None] = print) -> 
         key=lambda n: abs(weights[n]) * math.sqrt(counts[n]),
         reverse=True,
     )[:MAX_FEATURES]
+    worth.sort(key=lambda n: (-counts[n], n))
     names = list(examples.numbers)
-    largest = max(abs(weights[n]) for n in worth)
-    about = About(bias, largest / 32767, knots, evidence, f"{len(examples.rows)} messages, seed {seed}")
+    largest = max((abs(weights[n]) for n in worth), default=1.0)
+    scale = 2.0 ** math.ceil(math.log2(largest / 32767))
+    about = About(bias, scale, knots, evidence, f"{len(examples.rows)} messages, seed {seed}")
     say(f"{len(examples.rows)} messages, {len(worth)} features kept of {len(names)}")
     return Model({names[n]: weights[n] for n in worth}, about)
 
 
+def _both(examples: Examples, apart: Sequence[int], left_out: set[int]) -> bool:
+    """True if there is spam and ham besides what is left out."""
+    return len({examples.spam[i] for i in apart if i not in left_out}) == 2
+
+
 def gather(
-    corpus: Path, traces: Sequence[Path], seed: int, without: Sequence[str] = ("phishing_pot",), half: bool = False
+    corpus: Path,
+    traces: Sequence[Path],
+    seed: int,
+    without: Sequence[str] = EVALUATION_ONLY,
+    half: bool = False,
+    copies: int = COMPOSED,
 ) -> Examples:
-    """All examples: the `train` split of the corpus, samples of the traces, composed messages.
+    """All examples: the `train` split of the corpus, samples of the traces, `copies` messages of each composed text.
 
     `half` leaves out the texts that traces made with `--part trace` use: for a model that is to be measured on those.
+    Raises OSError or TrainError.
     """
     examples = Examples()
     for raw in read_corpus(corpus, "train", without, half):
@@ -295,7 +232,7 @@ def gather(
     for number, trace in enumerate(traces, 1):
         for raw in read_trace(trace, number):
             examples.add(raw)
-    for raw in read_samples(seed):
+    for raw in read_samples(seed, copies):
         examples.add(raw)
     return examples
 
@@ -303,5 +240,8 @@ def gather(
 def write(model: Model, path: Path) -> int:
     """Write a model file; returns its size in octets."""
     data = pack(model.by_name, model.about)
-    path.write_bytes(data)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(data)
+    # Whole or not at all: a running product may be about to read it.
+    partial.replace(path)
     return len(data)

@@ -48,6 +48,10 @@ TABLE = (
     Metric("next_hop_up", "livemin", ("pool",), "1 while at least one next hop of the pool answers"),
     Metric("next_hop_events_total", "counter", ("event",), "What happened on connections to next hops"),
     Metric("spool_messages", "livemostrecent", ("state",), "Messages in the spool"),
+    # Other filters.
+    Metric("scanner_answers_total", "counter", ("scanner", "result"), "Messages a scanner was to judge, by result"),
+    Metric("scanner_seconds", "histogram", ("scanner",), "Time a scanner took to answer"),
+    Metric("scanner_agreement_total", "counter", ("scanner", "result"), "Scanner's answers against our own judgement"),
     # The parts it stands on.
     Metric("state_up", "livemin", (), "1 while the store of counters answers"),
     Metric("state_errors_total", "counter", ("kind",), "Calls to the store of counters that failed"),
@@ -58,6 +62,7 @@ TABLE = (
     Metric("ledger_rejected_total", "counter", (), "Records that the ledger cannot store; they lie in rejected/"),
     Metric("journal_errors_total", "counter", (), "Writes of the journal that failed; its lines are tried again"),
     Metric("journal_lost_total", "counter", (), "Records given up while the journal could not be written"),
+    Metric("recording_lost_total", "counter", (), "Transactions and answers left out of the recorded traffic"),
     # Processes.
     Metric("processes", "livesum", ("role",), "Processes that are ready"),
     Metric("restarts_total", "counter", ("role",), "Processes that ended unasked and were started again"),

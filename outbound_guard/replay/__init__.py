@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import tempfile
 import zlib
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +19,7 @@ from outbound_guard.accounts import Identifier
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Config, Policy
+from outbound_guard.content.model import load
 from outbound_guard.content.packaged import packaged_model
 from outbound_guard.loops import loop_factory
 from outbound_guard.mail import Envelope, Sender, Submission
@@ -28,8 +27,10 @@ from outbound_guard.pipeline import Pipeline
 from outbound_guard.replay.driver import Driver
 from outbound_guard.reply import parse
 from outbound_guard.reputation import Reputation
+from outbound_guard.scanners import Opinion
 from outbound_guard.state import State
 from outbound_guard.state.embedded import EmbeddedServer
+from outbound_guard.trace import TraceError, recorded
 from outbound_guard.verdict import HOLD, SUSPENDED, Judgement
 
 _LONGEST_HOLD = 86_400.0
@@ -48,15 +49,16 @@ class _Sent(msgspec.Struct):
 class Relay:
     """The relay under test: takes events, gives answers."""
 
-    def __init__(self, pipeline: Pipeline, state: State, clock: VirtualClock) -> None:
-        self._pipeline, self._state, self._clock = pipeline, state, clock
+    def __init__(self, pipeline: Pipeline, state: State, clock: VirtualClock, heard: recorded.Heard) -> None:
+        self._pipeline, self._state, self._clock, self._heard = pipeline, state, clock, heard
         self._folder = Path()
         self._archives: dict[str, BinaryIO] = {}
         self._sent: dict[str, _Sent] = {}
-        self._senders: dict[str, Sender] = {}
+        self.senders: dict[str, Sender] = {}
+        """Whoever has sent anything, by name."""
 
     async def handle(self, event: dict[str, Any]) -> dict[str, Any]:
-        """The answer to one event. Raises KeyError, ValueError or OSError for an event that cannot be understood."""
+        """The answer to one event. Raises KeyError, ValueError or TraceError for one that cannot be understood."""
         kind = event["ev"]
         self._clock.set(event["t"])
         answer: dict[str, Any] = {}
@@ -82,19 +84,24 @@ class Relay:
             file.close()
 
     async def _tx(self, event: dict[str, Any]) -> dict[str, Any]:
-        judgement = await self._pipeline.judge(self._submission(event), event["t"])
+        if said := (event.get("recorded") or {}).get("scanners"):
+            self._heard.said[event["id"]] = msgspec.convert(said, tuple[Opinion, ...])
+        judgement = await self._judge(event, event["t"], sender=_recorded_sender(event))
         self._pipeline.learning.judged(judgement)
         known = _Sent(event, judgement.sender, judgement.memory.sender, judgement.message.fingerprint)
         self._sent.setdefault(event["id"], known)
-        self._senders[judgement.sender.name] = judgement.sender
+        self.senders[judgement.sender.name] = judgement.sender
         return _answer(event["id"], judgement)
 
     async def _release_due(self, event: dict[str, Any]) -> dict[str, Any]:
         known = self._sent[event["id"]]
         held_for = event["t"] - known.event["t"]
-        submission = self._submission(known.event)
-        judgement = await self._pipeline.judge(submission, event["t"], sender=known.sender, held_for=held_for)
+        judgement = await self._judge(known.event, event["t"], sender=known.sender, held_for=held_for)
         return _answer(event["id"], judgement)
+
+    async def _judge(self, event: dict[str, Any], now: float, **known: Any) -> Judgement:
+        submission = self._submission(event)
+        return await self._pipeline.judge(submission, now, message=recorded.read(submission.content), **known)
 
     def _answered(self, event: dict[str, Any]) -> None:
         known = self._sent[event["id"]]
@@ -106,7 +113,7 @@ class Relay:
         self._pipeline.learning.answered(known.sender, known.record, event["t"], replies)
 
     async def _reviewed(self, event: dict[str, Any]) -> None:
-        sender = self._senders.get(event["account"] or "")
+        sender = self.senders.get(event["account"] or "")
         if sender and event["finding"] in ("legitimate", "cleaned"):
             mistake = event["finding"] == "legitimate"
             await self._pipeline.reputation.pardon(sender.name, sender.account, event["t"], mistake=mistake)
@@ -117,20 +124,37 @@ class Relay:
             id=event["id"],
             received=event["t"],
             envelope=Envelope(event["mail_from"], tuple(event["rcpt_to"])),
-            content=self._message(event["message"]),
+            content=self._content(event),
             client_ip=event["client_ip"],
             helo=event["helo"],
             login=None if event["server"] else login,
             server=event["server"],
         )
 
+    def _content(self, event: dict[str, Any]) -> bytes:
+        """The message, or what was recorded of it."""
+        content = self._message(event["message"])
+        evidence = (event.get("recorded") or {}).get("evidence")
+        return recorded.HeaderOnly(content, msgspec.convert(evidence, recorded.Evidence)) if evidence else content
+
     def _message(self, reference: str) -> bytes:
-        name, offset, length = reference.rsplit(":", 2)
-        if name not in self._archives:
-            self._archives[name] = (self._folder / Path(name).name).open("rb")
-        file = self._archives[name]
-        file.seek(int(offset))
-        return zlib.decompress(file.read(int(length)))
+        try:
+            name, offset, length = reference.rsplit(":", 2)
+            place = self._folder / Path(name).name
+            if name not in self._archives:
+                self._archives[name] = place.open("rb")
+            file = self._archives[name]
+            file.seek(int(offset))
+            return zlib.decompress(file.read(int(length)))
+        except (OSError, ValueError, zlib.error) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise TraceError(f"{self._folder}: the message {reference!r} cannot be read: {why}") from error
+
+
+def _recorded_sender(event: dict[str, Any]) -> Sender | None:
+    """Whom the product found to be the sender when it recorded this; it knew the directory of accounts."""
+    sender = (event.get("recorded") or {}).get("sender")
+    return msgspec.convert(sender, Sender) if sender else None
 
 
 def _answer(id_: str, judgement: Judgement) -> dict[str, Any]:
@@ -153,8 +177,14 @@ def _answer(id_: str, judgement: Judgement) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def relay(policy: Policy) -> AsyncIterator[Relay]:
-    """A relay with a fresh private store, the packaged identity rules and the given policy. Raises ConfigError."""
+async def relay(policy: Policy, model: Path | None = None) -> AsyncIterator[Relay]:
+    """A relay with a fresh private store, the packaged identity rules and the content model of a file.
+
+    Without a file it is the packaged model. Raises ConfigError, ModelError.
+    """
+    opinion = load(model) if model else packaged_model()
+    if opinion:
+        opinion = recorded.Opinions(opinion)
     config, clock = Config(), VirtualClock()
     with tempfile.TemporaryDirectory(prefix="outbound-guard-") as folder:
         server = EmbeddedServer(Path(folder), max_memory=config.state.max_memory, persist=False)
@@ -165,11 +195,9 @@ async def relay(policy: Policy) -> AsyncIterator[Relay]:
                 directory = Directory(None, clock)
                 reputation = Reputation(state)
                 identifier = Identifier(config, directory.account_of)
-                under_test = Relay(
-                    Pipeline(identifier, directory, reputation, policy, model=packaged_model(), observe=False),
-                    state,
-                    clock,
-                )
+                heard = recorded.Heard()
+                path = Pipeline(identifier, directory, reputation, policy, model=opinion, observe=False, scanners=heard)
+                under_test = Relay(path, state, clock, heard)
                 yield under_test
                 under_test.close()
             finally:
@@ -178,38 +206,37 @@ async def relay(policy: Policy) -> AsyncIterator[Relay]:
             await server.stop()
 
 
-def stdio(policy: Policy, source: BinaryIO, sink: BinaryIO) -> None:
+def stdio(policy: Policy, source: BinaryIO, sink: BinaryIO, model: Path | None = None) -> None:
     """Answer the events that come in on `source`, one a line, on `sink`, flushed, until `source` ends."""
-    with _running(policy) as answer:
-        for line in source:
-            sink.write(msgspec.json.encode(answer(msgspec.json.decode(line))) + b"\n")
-            sink.flush()
 
+    async def serve() -> None:
+        async with relay(policy, model) as under_test:
+            # Reading blocks the loop, on purpose: between two events nothing happens in virtual time.
+            for line in source:
+                answer = await under_test.handle(msgspec.json.decode(line))
+                sink.write(msgspec.json.encode(answer) + b"\n")
+                sink.flush()
 
-def drive(trace: Path, policy: Policy, out: Path | None) -> int:
-    """Take a recorded trace through the path and print what became of it; `out` gets the run. Returns the exit code.
-
-    Raises ConfigError, OSError, or ValueError for a trace that cannot be read.
-    """
-    with _running(policy) as answer:
-        driver = Driver(answer)
-        driver.run(trace)
-    if out:
-        with out.open("w", encoding="utf-8") as file:
-            driver.write(file)
-    ends = Counter(record["final"] for record in driver.records.values())
-    delayed = sum(1 for r in driver.records.values() if r["final"] == "relay" and (r.get("held") or r.get("throttled")))
-    print(json.dumps({"transactions": len(driver.records), "delayed": delayed, **ends}))
-    return 0
-
-
-@contextlib.contextmanager
-def _running(policy: Policy) -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
-    """A relay on a loop of its own, as a plain function."""
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        loop, context = runner.get_loop(), relay(policy)
+        runner.run(serve())
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What became of a trace under one policy."""
+
+    driver: Driver
+    accounts: dict[str, str]
+    """The account of each sender."""
+
+
+def run(trace: Path, policy: Policy, model: Path | None = None) -> Run:
+    """Take a trace through the path, with a fresh store. Raises ConfigError, ModelError, OSError, TraceError."""
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        loop, context = runner.get_loop(), relay(policy, model)
         under_test = runner.run(context.__aenter__())
         try:
-            yield lambda event: loop.run_until_complete(under_test.handle(event))
+            driver = Driver(lambda event: loop.run_until_complete(under_test.handle(event)))
+            driver.run(trace)
         finally:
             runner.run(context.__aexit__(None, None, None))
+    return Run(driver, {name: sender.account for name, sender in under_test.senders.items()})

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
+
+from outbound_guard.trace import transactions
 
 Event = dict[str, Any]
 Handle = Callable[[Event], Event]
@@ -23,7 +25,7 @@ _PERSON_RETRIES = (600, 1800, 7200)
 """Somebody at a mail program tries again by hand a few times."""
 _LONGEST_HOLD = 86_400.0
 """Seconds; what is held longer counts as quarantined."""
-_TX_FIELDS = ("id", "client_ip", "server", "sasl_user", "helo", "mail_from", "rcpt_to", "message", "size")
+_TX_FIELDS = ("id", "client_ip", "server", "sasl_user", "helo", "mail_from", "rcpt_to", "message", "size", "recorded")
 
 
 class Driver:
@@ -33,18 +35,22 @@ class Driver:
         self._handle = handle
         self._due: list[tuple[float, int, Callable[[float], object]]] = []
         self._number = count()
+        self._deferred: dict[tuple[object, ...], str] = {}
+        """Recorded transactions that were deferred: what their clients tried next is in the trace itself."""
         self.records: dict[str, Event] = {}
         """What became of each transaction, by id, in the run format."""
 
     def run(self, trace: Path) -> None:
-        """Drive the relay over `trace`, a directory with trace.jsonl. Raises OSError, ValueError, KeyError."""
+        """Drive the relay over `trace`, a directory. Raises OSError, TraceError."""
         now, begun = 0.0, False
-        for transaction in _transactions(trace):
+        for transaction in transactions(trace):
             now = transaction["t"]
             if not begun:
                 self._handle({"ev": "start", "t": now, "trace": str(trace.absolute()), "max_hold": _LONGEST_HOLD})
                 begun = True
             self._until(now)
+            if self._is_next_try(transaction, now):
+                continue
             self.records[transaction["id"]] = {
                 "id": transaction["id"],
                 "t": now,
@@ -57,6 +63,22 @@ class Driver:
         for record in self.records.values():
             if "final" not in record:
                 record["final"], record["t_final"] = "expired", now + _SERVER_GIVES_UP
+
+    def _is_next_try(self, transaction: Event, now: float) -> bool:
+        """True if this is the next try of a recorded transaction that was deferred; here they are one and the same."""
+        recorded = transaction.get("recorded")
+        if not recorded or not recorded["message_id"]:
+            return False
+        key = (transaction["mail_from"], *transaction["rcpt_to"], recorded["message_id"])
+        first = self._deferred.get(key)
+        if first is None:
+            if recorded.get("deferred"):
+                self._deferred[key] = transaction["id"]
+            return False
+        record = self.records[first]
+        if "final" not in record and "held" not in record:
+            self._submit({**transaction, "id": first}, now, 0)
+        return True
 
     def write(self, file: TextIO) -> None:
         """Write the run, one line for each transaction."""
@@ -72,7 +94,7 @@ class Driver:
         heapq.heappush(self._due, (time, next(self._number), happen))
 
     def _submit(self, transaction: Event, now: float, tries: int) -> None:
-        event = {field: transaction[field] for field in _TX_FIELDS}
+        event = {field: transaction[field] for field in _TX_FIELDS if field in transaction}
         answer = self._handle({**event, "ev": "tx", "t": now})
         record = self.records[transaction["id"]]
         for key in ("score", "account", "reasons"):
@@ -105,6 +127,8 @@ class Driver:
         self._answered(transaction, answer, now, 1)
 
     def _retry(self, transaction: Event, now: float, tries: int) -> None:
+        if (transaction.get("recorded") or {}).get("deferred"):
+            return  # Its next try comes in the trace.
         if transaction["server"]:
             wait: float | None = _SERVER_RETRIES[min(tries, len(_SERVER_RETRIES) - 1)]
             if wait is not None and now + wait - transaction["t"] > _SERVER_GIVES_UP:
@@ -140,12 +164,3 @@ class Driver:
     def _tell(self, time: float, kind: str, transaction: Event, to: list[str], reply: str, stage: str) -> None:
         event = {"ev": kind, "id": transaction["id"], "rcpt_to": to, "reply": reply, "stage": stage}
         self._at(time, lambda now: self._handle({**event, "t": now}))
-
-
-def _transactions(trace: Path) -> Iterator[Event]:
-    with (trace / "trace.jsonl").open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{trace / 'trace.jsonl'}: line {number} is not JSON: {error}") from error

@@ -186,7 +186,8 @@ class Reputation:
                 *[_OUTCOME.pack(OUTCOMES.index(outcome), min(count, 65_535)) for outcome, count in outcomes],
             ]
         )
-        self._state.later(self._learn, _keys(sender)[:5], [packed, details, *rest])
+        *keys, _ = _keys(sender)
+        self._state.later(self._learn, [*keys, b"y" + keys[-1][1:]], [packed, details, *rest])
 
     def judged(self, fingerprint: int, *, good: bool) -> None:
         """Write behind that a person released (`good`) or confirmed the campaign with this fingerprint."""

@@ -1,6 +1,6 @@
 -- Write down what a judgement found and what the world answered. Written behind, not awaited.
 -- KEYS  1 sender's traffic   2 account's traffic   3 sender's profile   4 account's profile
---       5 what the keeper of the habits knows (set of 32-bit hashes)
+--       5 what the keeper of the habits knows (set of 32-bit hashes)   6 traits that are not known yet (by the time they were first seen)
 -- ARGV  1 packed ('<dBdBBfHHBBBB'; numbers in one string cost a tenth of numbers as text): now, which profile keeps the
 --         habits (1 sender, 2 account), half-life of evidence (seconds), 1 if the message may become a habit, 1 if it went
 --         out, weight of its
@@ -10,6 +10,10 @@
 --         for each outcome ('<BH') its number (0-based) and its recipients
 --       3 traits present as '0'/'1' letters   4 new traits likewise
 --       5.. hashes of traits and recipients ('' for none), which become known with the habit
+
+-- Seconds from first sight until a trait can become known, so that whoever took the account over this morning is no
+-- habit by noon. Recipients become known at once.
+local YOUNG, MOST_YOUNG = 43200, 500
 
 local now, keeper, half_life, habit, went_out, content, recipients, new, suspend, uncount, evidence, outcomes =
     struct.unpack('<dBdBBfHHBBBB', ARGV[1])
@@ -41,7 +45,7 @@ end
 
 if suspend == 1 then sender[P.suspended] = now end
 local account, account_is_new = nil, false
-if suspend == 2 or (went_out == 1 and keeper == 2) then
+if suspend == 2 or (keeper == 2 and (habit == 1 or went_out == 1)) then
     account, account_is_new = read(PROFILE, KEYS[4])
     if suspend == 2 then account[P.suspended] = now end
 end
@@ -52,9 +56,32 @@ if went_out == 1 then
     v[P.content] = v[P.content] + (content - v[P.content]) / v[P.content_seen]
 end
 if habit == 1 then
-    local known = {}
-    for i = 5, #ARGV do if ARGV[i] ~= '' then known[#known + 1] = ARGV[i] end end
     local v = keeper == 1 and sender or account
+    local known = {}
+    for i = 5 + TRAITS, #ARGV do known[#known + 1] = ARGV[i] end
+    for t = 1, TRAITS do
+        if ARGV[3]:byte(t) == 49 then  -- 49: the digit one
+            local hash, i = ARGV[4 + t], P.network_seen + (t - 1) * 2
+            local counts = true
+            if ARGV[4]:byte(t) == 49 then
+                if redis.call('ZADD', KEYS[6], 'NX', now, hash) == 1 then
+                    v[i + 1] = v[i + 1] + 1
+                    redis.call('ZREMRANGEBYRANK', KEYS[6], 0, -1 - MOST_YOUNG)
+                    redis.call('EXPIRE', KEYS[6], KEEP)
+                elseif now - tonumber(redis.call('ZSCORE', KEYS[6], hash)) >= YOUNG then
+                    redis.call('ZREM', KEYS[6], hash)
+                    known[#known + 1] = hash
+                else
+                    counts = false
+                end
+            end
+            if counts then v[i] = v[i] + 1 end
+            if v[i] > 2000 then
+                v[i] = v[i] / 2
+                v[i + 1] = v[i + 1] / 2
+            end
+        end
+    end
     if #known > 0 then
         redis.call('SADD', KEYS[5], unpack(known))
         if v[P.messages] == 0 then redis.call('EXPIRE', KEYS[5], KEEP) end
@@ -65,17 +92,6 @@ if habit == 1 then
     if v[P.recipients] > 4000 then  -- Old habits fade when there is plenty of news.
         v[P.recipients] = v[P.recipients] / 2
         v[P.new] = v[P.new] / 2
-    end
-    for t = 1, TRAITS do
-        if ARGV[3]:byte(t) == 49 then  -- 49: the digit one
-            local i = P.network_seen + (t - 1) * 2
-            v[i] = v[i] + 1
-            if ARGV[4]:byte(t) == 49 then v[i + 1] = v[i + 1] + 1 end
-            if v[i] > 2000 then
-                v[i] = v[i] / 2
-                v[i + 1] = v[i + 1] / 2
-            end
-        end
     end
 end
 

@@ -115,6 +115,7 @@ _PLACES = {
 _TRAIT = {trait: place for place, trait in enumerate(TRAITS)}
 _HABIT = {trait: _profile.names.index(f"{trait}_seen") for trait in TRAITS}
 
+
 def recent(traffic: Any, window: str, what: str, now: float) -> float:
     """Messages, recipients or new recipients (`what`) in the last minute, hour or day (`window`) up to `now`.
 

@@ -7,7 +7,11 @@ A check is a module with a `Settings` table, `look(view, settings)`, and
     NEEDS_MEMORY   it is not asked while the store is down
     ADDS_UP        what it finds is added up over a sender's messages, fading with time; otherwise it speaks of the
                    state of things, or of this one message, and is found anew each time
+    HABIT          it compares with the sender's own habits, to find out whether somebody else is at work
     LOW, HIGH      bounds of its contribution: the same oddity seen a hundred times is not a hundred independent proofs
+
+Nobody else being at work says little about what is done: bought lists are mailed, and contact forms abused, in the
+owner's usual way. Together, what speaks for the sender by habit therefore counts as `_USUAL` and no more.
 
 What it finds is a weight of evidence: a log-likelihood ratio in nats, positive for abuse. The sum over all checks is
 the score.
@@ -32,6 +36,7 @@ from outbound_guard.signals import (
     rate,
     recipients,
     refusals,
+    scanners,
     script,
     software,
     structure,
@@ -52,11 +57,18 @@ CHECKS: tuple[ModuleType, ...] = (
     structure,
     software,
     content,
+    scanners,
 )
 
 
 _REPEATED = 2.5
 """What a finding says at most when it is seen again and again, as a multiple of what it says once."""
+_REPEATED_HABIT = 1.5
+"""The same for checks of habit: a new network stays new for half a day, and is one finding however often it is used."""
+
+
+_USUAL = -0.5
+"""Nats that the checks of habit say together at the least."""
 
 
 class _Armed(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +83,7 @@ class _Armed(msgspec.Struct, frozen=True, kw_only=True):
     volume: bool
     needs_memory: bool
     adds_up: bool
+    habit: bool
     low: float
     high: float
 
@@ -88,8 +101,11 @@ class Panel:
                 self._armed.append(armed)
         if tables:
             raise ConfigError(f"policy: signal.{min(tables)}: there is no such signal; known: {', '.join(names())}")
+        self._of_habit = frozenset(a.name for a in self._armed if a.habit and not a.shadow)
         self.reads_content = any(a.name == content.NAME for a in self._armed)
         """True if somebody asks for the content model's opinion."""
+        self.reads_opinions = any(a.name == scanners.NAME for a in self._armed)
+        """True if somebody asks for the scanners' opinions."""
         self.refusals = next((a for a in self._armed if a.name == refusals.NAME and not a.shadow), None)
 
     def look(self, view: View, sums: list[float], *, again: bool = False) -> tuple[tuple[Signal, ...], list[Evidence]]:
@@ -119,12 +135,27 @@ class Panel:
                 total = max(carried, min(fresh, check.high))
             else:
                 # However often it is seen, a weak oddity does not become a strong one.
-                high = min(check.high, _REPEATED * fresh) if fresh > 0 else check.high
+                most = _REPEATED_HABIT if check.habit else _REPEATED
+                high = min(check.high, most * fresh) if fresh > 0 else check.high
                 total = bounded(carried, fresh, check.low, high)
                 if total != carried and not check.shadow:
                     evidence.append(Evidence(check.slot, fresh, check.low, high))
             signals.append(Signal(check.name, total, reason, check.volume, check.shadow))
-        return tuple(signals), evidence
+        return tuple(self._usual_at_most(signals)), evidence
+
+    def _usual_at_most(self, signals: list[Signal]) -> list[Signal]:
+        """What speaks for the sender by habit is cut down, all alike, until the checks of habit sum up to `_USUAL`."""
+        weights = [signal.weight for signal in signals if signal.name in self._of_habit]
+        too_much = _USUAL - sum(weights)
+        if too_much <= 0:
+            return signals
+        left = 1 + too_much / sum([weight for weight in weights if weight < 0])
+        return [
+            msgspec.structs.replace(signal, weight=signal.weight * left)
+            if signal.weight < 0 and signal.name in self._of_habit
+            else signal
+            for signal in signals
+        ]
 
     def answered(self, sender: Sender, outcomes: Outcomes, record: Any) -> list[Evidence]:
         """What answers of the world say about the sender, weighed against its memory `record`."""
@@ -173,6 +204,7 @@ def _arm(slot: int, check: ModuleType, table: dict[str, Any]) -> _Armed | None:
         volume=check.VOLUME,
         needs_memory=check.NEEDS_MEMORY,
         adds_up=check.ADDS_UP,
+        habit=check.HABIT,
         low=check.LOW,
         high=check.HIGH,
     )

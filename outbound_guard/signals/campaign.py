@@ -12,6 +12,7 @@ NAME = "campaign"
 VOLUME = False
 NEEDS_MEMORY = True
 ADDS_UP = False
+HABIT = False
 LOW, HIGH = -6.0, 6.0
 
 

@@ -11,6 +11,7 @@ NAME = "clients"
 VOLUME = False
 NEEDS_MEMORY = True
 ADDS_UP = True
+HABIT = True
 LOW, HIGH = -0.5, 6.0
 
 

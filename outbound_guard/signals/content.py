@@ -10,6 +10,7 @@ NAME = "content"
 VOLUME = False
 NEEDS_MEMORY = False
 ADDS_UP = True
+HABIT = False
 LOW, HIGH = -1.0, 7.0
 
 

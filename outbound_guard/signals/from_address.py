@@ -12,6 +12,7 @@ NAME = "from_address"
 VOLUME = False
 NEEDS_MEMORY = True
 ADDS_UP = True
+HABIT = True
 LOW, HIGH = -0.5, 4.0
 
 

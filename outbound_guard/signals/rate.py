@@ -13,6 +13,7 @@ NAME = "rate"
 VOLUME = True
 NEEDS_MEMORY = True
 ADDS_UP = False
+HABIT = False
 LOW, HIGH = 0.0, 7.0
 
 

@@ -11,6 +11,7 @@ NAME = "recipients"
 VOLUME = False
 NEEDS_MEMORY = True
 ADDS_UP = True
+HABIT = True
 LOW, HIGH = -1.0, 4.0
 
 

@@ -13,20 +13,24 @@ NAME = "refusals"
 VOLUME = False
 NEEDS_MEMORY = True
 ADDS_UP = True
-LOW, HIGH = -1.5, 8.0
+HABIT = False
+LOW, HIGH = -0.5, 8.0
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """[signal.refusals]"""
 
-    bad_list: float = 0.15
+    bad_list: float = 0.2
     """Share of unknown recipients in an abuser's list."""
     own_list: float = 0.02
     """Share of unknown recipients of an honest sender of whom nothing is known."""
+    own_list_most: float = 0.08
+    """Share that is taken for honest at most, whatever the sender's past: a bought list must not excuse itself."""
     bad_refused: float = 0.1
     """Share of an abuser's recipients that is refused for content or policy."""
     own_refused: float = 0.005
     """The same of an honest sender of whom nothing is known."""
+    own_refused_most: float = 0.05
     complaint: float = 2.5
     """Nats for a complaint."""
     most: float = 1.8
@@ -41,16 +45,16 @@ def weigh(outcome: str, recipients: int, profile: Any, settings: Settings) -> fl
     `profile` is the sender's memory: who has always had a few dead addresses is not suspected for one more.
     """
     known = profile.delivered + profile.unknown_user + profile.refused + 50
-    unknown = min(0.5, (profile.unknown_user + settings.own_list * 50) / known)
-    refused = min(0.5, (profile.refused + settings.own_refused * 50) / known)
+    unknown = min(settings.own_list_most, (profile.unknown_user + settings.own_list * 50) / known)
+    refused = min(settings.own_refused_most, (profile.refused + settings.own_refused * 50) / known)
     counted = min(recipients, settings.counted)
     if outcome == "unknown_user":
         return min(settings.most, max(0.0, log(settings.bad_list / unknown))) * counted
     if outcome == "refused":
         return min(settings.most, max(0.0, log(settings.bad_refused / refused))) * counted
     if outcome == "delivered":
-        good = 1 - settings.bad_list - settings.bad_refused
-        return min(0.0, log(good / (1 - unknown - refused))) * recipients
+        # That a recipient exists speaks for the list; it says nothing about what is written.
+        return min(0.0, log((1 - settings.bad_list) / (1 - unknown))) * recipients
     return settings.complaint if outcome == "complaint" else 0.0
 
 

@@ -13,6 +13,7 @@ NAME = "script"
 VOLUME = False
 NEEDS_MEMORY = True
 ADDS_UP = True
+HABIT = True
 LOW, HIGH = -0.5, 5.0
 
 # Places for uploads, pictures and style sheets; code made at run time; files with a hidden or double name.

@@ -11,6 +11,7 @@ NAME = "software"
 VOLUME = False
 NEEDS_MEMORY = True
 ADDS_UP = True
+HABIT = True
 LOW, HIGH = -0.5, 2.5
 
 

@@ -10,6 +10,7 @@ NAME = "structure"
 VOLUME = False
 NEEDS_MEMORY = False
 ADDS_UP = False
+HABIT = False
 LOW, HIGH = 0.0, 5.0
 
 

@@ -7,6 +7,7 @@ import msgspec
 from outbound_guard.content import Message
 from outbound_guard.mail import Sender, Submission
 from outbound_guard.reputation import Memory
+from outbound_guard.scanners import Opinion
 
 
 class View(msgspec.Struct, frozen=True):
@@ -20,6 +21,8 @@ class View(msgspec.Struct, frozen=True):
     """What the content model says: weight of evidence (nats) and a sentence; None without a model."""
     now: float
     """Unix seconds."""
+    opinions: tuple[Opinion, ...] = ()
+    """What scanners say, as far as any are configured and have answered."""
 
 
 Finding = tuple[float, str]

@@ -1,6 +1,7 @@
 """Golden cases: a message, its sender, what is remembered, and the signals expected. A new case is a new file.
 
-A case is a TOML file: `message`, `opinion` (what the content model says: weight and sentence), `[envelope]`,
+A case is a TOML file: `message`, `opinion` (what the content model says: weight and sentence), `scanners` (what other
+filters say: name, result, words), `[envelope]`,
 `[sender]`, `[memory]` (fields of the keeper's records; `new_recipients`, `new_traits`, `[memory.campaign]`), and
 `[expect]`: for each signal its least and greatest weight, or "silent".
 """
@@ -19,6 +20,7 @@ from outbound_guard.content import parse
 from outbound_guard.mail import Envelope, Sender, Submission
 from outbound_guard.reputation import SLOTS, TRAITS, Campaign, Memory
 from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC
+from outbound_guard.scanners import Opinion
 from outbound_guard.signals import CHECKS, Panel, View
 
 CASES = sorted(Path(__file__).parent.glob("*.toml"))
@@ -53,7 +55,9 @@ def view_of(case: dict[str, Any]) -> View:
         campaign=Campaign(**campaign) if campaign else None,
     )
     submission = Submission("i", NOW, envelope, content, "192.0.2.1")
-    return View(submission, sender, parse(content), memory, tuple(case["opinion"]) if "opinion" in case else None, NOW)
+    opinion = tuple(case["opinion"]) if "opinion" in case else None
+    opinions = tuple(Opinion(*said) for said in case.get("scanners", []))
+    return View(submission, sender, parse(content), memory, opinion, NOW, opinions)
 
 
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
@@ -81,3 +85,22 @@ def test_every_signal_has_a_case_in_which_it_speaks_and_one_in_which_it_is_silen
     # What the world answered is carried, not found fresh: tests/integration/test_reputation.py has it.
     assert spoken >= names - {"refusals"}
     assert calm >= names - {"refusals"}
+
+
+def test_the_usual_form_is_no_proof_of_innocence() -> None:
+    """Whatever was usual before, together the checks of habit say at most that nobody else is at work."""
+    case = tomllib.loads((Path(__file__).parent / "usual_mail.toml").read_text(encoding="utf-8"))
+    view = view_of(case | {"opinion": [3.0, "like spam"]})
+    habit = {check.NAME for check in CHECKS if check.HABIT}
+    long_usual = [check.LOW if check.HABIT else 0.0 for check in CHECKS] + [0.0] * (SLOTS - len(CHECKS))
+    signals, _ = Panel(Policy()).look(view, long_usual)
+    weights = {signal.name: signal.weight for signal in signals}
+    assert sum(weights[name] for name in habit & weights.keys()) == pytest.approx(-0.5)
+    assert all(weights[name] <= 0 for name in habit & weights.keys())
+    assert weights["content"] == 3.0
+    # What speaks against the sender is not cut down, and where the sum is above the bound nothing is.
+    long_usual[[check.NAME for check in CHECKS].index("clients")] = 3.0
+    signals, _ = Panel(Policy()).look(view, long_usual)
+    weights = {signal.name: signal.weight for signal in signals}
+    assert weights["clients"] > 2.0
+    assert weights["recipients"] < -0.9

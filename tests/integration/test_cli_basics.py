@@ -12,6 +12,8 @@ import pytest
 from outbound_guard import __version__, config
 from outbound_guard.__main__ import main
 from outbound_guard.cli.terminal import harmless, print_fields, print_table, some
+from outbound_guard.content.model import About, pack
+from outbound_guard.content.packaged import model_of
 
 
 def test_help_loads_none_of_the_heavy_parts() -> None:
@@ -102,6 +104,21 @@ def test_check_config(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None
     file.write_text('[delivery]\nmode = "sink"\n[policy]\nfile = "policy.toml"\n')
     assert main(["check-config", "--config", str(file)]) == 1
     assert "nonsense" in capfd.readouterr().err
+
+
+def test_check_config_reads_the_content_model(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file, model = tmp_path / "guard.toml", tmp_path / "model.bin"
+    file.write_text('[delivery]\nmode = "sink"\n[policy]\nmodel = "model.bin"\n')
+    model.write_bytes(b"GIF89a")
+    assert main(["check-config", "--config", str(file)]) == 1
+    assert capfd.readouterr().err == f"outbound-guard: {file}: policy.model: {model} is no content model\n"
+    weights = {b"pills": 1.0}
+    model.write_bytes(pack(weights, About(0.0, 2.0**-12, [-1.0, 1.0], [-1.0, 1.0])))
+    assert main(["check-config", "--config", str(file)]) == 0
+    assert capfd.readouterr().out == "ok\n"
+    found = model_of(config.load(file))
+    assert found is not None
+    assert found.by_name == weights
 
 
 def test_no_data_yet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

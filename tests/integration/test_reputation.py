@@ -125,13 +125,14 @@ async def test_evidence_adds_up_within_its_bounds_and_fades(reputation: Reputati
 
 
 async def test_habits_are_learned_from_calm_mail_only(reputation: Reputation) -> None:
+    await habit(reputation, seen(START - DAY, "bob@example.net"))
     await habit(reputation, seen(START, "bob@example.net"))
     memory = await reputation.recall(seen(START + 1, "bob@example.net", network="198.51"))
     assert memory.is_new("network")
     reputation.learn(seen(START + 1, "bob@example.net", network="198.51"), memory, (), habit=False)
     await written(reputation)
     after = await reputation.recall(seen(START + 2, "bob@example.net"))
-    assert after.habit("network") == (1.0, 1.0)
+    assert after.habit("network") == (2.0, 1.0)
     assert not after.is_new("network")
     stranger = await reputation.recall(seen(START + 3, "bob@example.net", network="198.51"))
     assert stranger.is_new("network")
@@ -204,3 +205,19 @@ async def test_without_the_store_nothing_is_known_and_nothing_is_raised(tmp_path
     assert not memory.available
     reputation.learn(seen(START, "bob@example.net"), memory, (), habit=True)
     await state.close()
+
+
+async def test_a_new_network_is_known_only_after_half_a_day(reputation: Reputation) -> None:
+    await habit(reputation, seen(START, "bob@example.net"))
+    for hours in (0.01, 1, 11.9):
+        memory = await reputation.recall(seen(START + hours * HOUR, "bob@example.net"))
+        assert memory.is_new("network")
+        assert memory.new_recipients == 0, "recipients are known at once"
+        await habit(reputation, seen(START + hours * HOUR, "bob@example.net"))
+    # Seen once, as something new; what it is used for meanwhile is neither.
+    assert (await reputation.recall(seen(START, "bob@example.net"))).habit("network") == (1.0, 1.0)
+    await habit(reputation, seen(START + 12 * HOUR, "bob@example.net"))
+    known = await reputation.recall(seen(START + 12 * HOUR, "bob@example.net"))
+    assert not known.is_new("network")
+    assert known.habit("network") == (2.0, 1.0)
+    assert (await reputation.recall(seen(START + 12 * HOUR, "bob@example.net", network="198.51"))).is_new("network")

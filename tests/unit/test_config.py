@@ -21,6 +21,7 @@ from outbound_guard.config import (
     Listener,
     Policy,
     Pool,
+    Scanner,
     contains,
     find,
     host_port,
@@ -82,13 +83,26 @@ def _given(table: dict[str, Any], type_: type[msgspec.Struct], where: str = "") 
 
 def test_sample_shows_every_setting() -> None:
     table = tomllib.loads(SAMPLE.read_text())
-    assert _given(table, Config) == ["path"]
+    assert _given(table, Config) == ["scanner", "path"]
     for entry, type_ in (
         (table["listener"][0], Listener),
         (table["identity"][0], Identity),
         (table["delivery"]["pool"][0], Pool),
     ):
         assert _given(entry, type_) == []
+
+
+def test_sample_shows_a_scanner_with_every_setting() -> None:
+    text = SAMPLE.read_text()
+    example = text[text.index("# [[scanner]]") :].partition("\n\n")[0]
+    table = tomllib.loads(re.sub("^# ?", "", example, flags=re.M))["scanner"][0]
+    assert _given(table, Scanner) == []
+    default = Scanner(kind="uribl")
+    assert {key: value for key, value in table.items() if getattr(default, key) != value}.keys() == {
+        "name",
+        "zone",
+        "codes",
+    }
 
 
 def test_sample_equals_the_defaults() -> None:

@@ -85,5 +85,9 @@ def test_long_texts_are_cut() -> None:
     assert len(plain) == MAX_WORDS
 
 
-def test_the_same_message_gives_the_same_features() -> None:
-    assert of("one two three") == of("one two three")
+def test_every_feature_is_there_once_and_in_one_order() -> None:
+    content = b"From: a@b.example\r\n\r\none two three one two four https://www.b.example/x https://www.b.example/y"
+    found = extract(parse(content))
+    assert len(set(found)) == len(found)
+    assert found[:6] == [b"one", b"two", b"three", b"four", (b"one", b"two"), (b"two", b"three")]
+    assert found == extract(parse(content))

@@ -4,11 +4,13 @@ import math
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from outbound_guard.content import features, parse
 from outbound_guard.content.model import About, Model, ModelError, describe, load, monotone, pack, unpack
 
 ABOUT = About(bias=-0.5, scale=0.001, scores=[-2.0, 0.0, 1.0, 3.0], weights=[-3.0, 0.0, 1.0, 9.0], trained="by hand")
+WEAK = [first + second for first in "efghijk" for second in "lmnopqr"]
 WEIGHTS = {
     b"pills": 4.0,
     b"meeting": -3.0,
@@ -54,6 +56,17 @@ def test_the_sum_of_what_is_explained_is_the_score(model: Model) -> None:
     shares = model.explain(content, 100)
     assert sum(share for _, share in shares) + ABOUT.bias == pytest.approx(model.raw(features.extract(content)))
     assert ('"buy pills"', pytest.approx(2.0 / math.sqrt(len(features.extract(content)) + 1))) in shares
+
+
+def test_the_sentence_names_the_strongest_three_in_one_order() -> None:
+    # Of equal weights the one that stands first is named, and what speaks for ham never is.
+    weights = {b"d": 3.0, b"a": 2.0, b"b": 2.0, b"c": 2.0, b"z": 1.0, b"x": -9.0}
+    weights |= {name.encode(): 0.5 for name in WEAK}
+    body = "z c b a d x " + " ".join(WEAK)
+    ours = Model(weights, replace(ABOUT, bias=9.0))
+    assert '("d", "c", "b")' in ours.score(parse(message(body)))[1]
+    assert '("z")' in ours.score(parse(message("z x")))[1]
+    assert "()" not in ours.score(parse(message("nothing known")))[1]
 
 
 def test_features_in_words() -> None:

@@ -5,9 +5,10 @@ import random
 import pytest
 
 from outbound_guard.content import parse
+from outbound_guard.content.labelled import Raw, in_half
 from outbound_guard.content.model import pack
 from outbound_guard.content.samples import Template, compose, expand, templates
-from outbound_guard.content.train import Examples, Raw, calibrate, in_half, train
+from outbound_guard.content.train import Examples, calibrate, train
 
 BAD = ["cheap pills no prescription order now", "verify your mailbox password at once", "you won the lottery claim it"]
 GOOD = ["the minutes of our meeting are attached", "your order was shipped today", "backup finished without errors"]
