@@ -83,8 +83,11 @@ def decide(
         return Verdict(QUARANTINE, score, strongest.name, signals, strongest.reason, suspend)
     if score >= threshold.hold * caution:
         strongest = _strongest(effective, volume=True)
-        if (now_is.held_for or 0.0) < policy.hold.longest:
-            return Verdict(HOLD, score, strongest.name, signals, strongest.reason, wait=policy.hold.wait)
+        held_for = now_is.held_for or 0.0
+        if held_for < policy.hold.longest:
+            # What did not clear soon is looked at less and less often.
+            wait = max(policy.hold.wait, held_for / 2)
+            return Verdict(HOLD, score, strongest.name, signals, strongest.reason, wait=wait)
         if convicting >= threshold.hold * caution:
             return Verdict(HOLD, score, strongest.name, signals, strongest.reason, wait=0.0)
         # It was only about volume, and its time is over: it drains.
