@@ -86,7 +86,7 @@ def decide(
         held_for = now_is.held_for or 0.0
         if held_for < policy.hold.longest:
             # What did not clear soon is looked at less and less often.
-            wait = max(policy.hold.wait, held_for / 2)
+            wait = max(policy.hold.wait, held_for / 4)
             return Verdict(HOLD, score, strongest.name, signals, strongest.reason, wait=wait)
         if convicting >= threshold.hold * caution:
             return Verdict(HOLD, score, strongest.name, signals, strongest.reason, wait=0.0)

@@ -25,7 +25,7 @@ class Hold(Table, frozen=True):
     """[hold]"""
 
     wait: float = 600.0
-    """Seconds until a message held on suspicion is looked at again; later half of the time it was held already."""
+    """Seconds until a message held on suspicion is looked at again; later a quarter of the time it was held already."""
     longest: float = 21_600.0
     """Seconds after which a hold about volume alone drains, and any other hold waits for a person."""
 

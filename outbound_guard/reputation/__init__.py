@@ -119,7 +119,7 @@ class Reputation:
                     self._campaign, _campaign_keys(seen.fingerprint), [_hash(sender.name), counting, _CAMPAIGN_KEPT]
                 )
                 campaign = Campaign(*told)
-            sender_traffic, account_traffic, profile, account, new_recipients, new_traits, networks = await remembering
+            sender_traffic, account_traffic, profile, account, new_recipients, traits, networks = await remembering
         except StateDown:
             return NOTHING
         return Memory(
@@ -129,7 +129,8 @@ class Reputation:
             account_traffic=decode_traffic(account_traffic),
             keeps="account" if _keeper(sender) == 2 else "sender",
             new_recipients=new_recipients,
-            new_traits=tuple([letter == 49 for letter in new_traits]),  # 49: the digit one.
+            new_traits=tuple([letter != 48 for letter in traits]),  # 48: the digit zero.
+            first_seen=new_recipients > 0 or b"1" in traits,
             campaign=campaign,
             hashes=tuple(hashes),
             networks=networks,
@@ -186,8 +187,9 @@ class Reputation:
                 *[_OUTCOME.pack(OUTCOMES.index(outcome), min(count, 65_535)) for outcome, count in outcomes],
             ]
         )
-        *keys, _ = _keys(sender)
-        self._state.later(self._learn, [*keys, b"y" + keys[-1][1:]], [packed, details, *rest])
+        keys = _keys(sender)
+        del keys[5]
+        self._state.later(self._learn, keys, [packed, details, *rest])
 
     def judged(self, fingerprint: int, *, good: bool) -> None:
         """Write behind that a person released (`good`) or confirmed the campaign with this fingerprint."""
@@ -222,7 +224,7 @@ def _keys(sender: Sender) -> list[bytes]:
     account, name = sender.account.encode(), sender.name.encode()
     one, all_ = b"{%b}:%b" % (account, name), b"{%b}" % account
     keeper = all_ if _keeper(sender) == 2 else one
-    return [b"t:" + one, b"t:" + all_, b"p:" + one, b"p:" + all_, b"k:" + keeper, b"n:" + keeper]
+    return [b"t:" + one, b"t:" + all_, b"p:" + one, b"p:" + all_, b"k:" + keeper, b"n:" + keeper, b"y:" + keeper]
 
 
 def _campaign_keys(fingerprint: int) -> list[bytes]:

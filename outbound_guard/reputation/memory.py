@@ -156,6 +156,9 @@ class Memory(msgspec.Struct, frozen=True):
     """Whose habits count: a mailbox has its own ("sender"), the scripts of an account share the account's."""
     new_recipients: int = 0
     new_traits: tuple[bool, ...] = (False,) * len(TRAITS)
+    """Values that are not known (yet)."""
+    first_seen: bool = False
+    """True if one of them, or a recipient, was never seen before; else they were seen in the last hours already."""
     campaign: Campaign | None = None
     hashes: tuple[bytes, ...] = ()
     """Of traits and recipients, as they were looked up."""
@@ -176,7 +179,7 @@ class Memory(msgspec.Struct, frozen=True):
         return float(max(self.sender_traffic.hour_peak, traffic.hour_peak))
 
     def is_new(self, trait: str) -> bool:
-        """True if this value of the trait was never seen of this sender."""
+        """True if this value of the trait was never seen of this sender, or first seen a few hours ago."""
         return self.new_traits[_TRAIT[trait]]
 
     def has(self, trait: str) -> bool:

@@ -49,7 +49,7 @@ class Past:
 
     def sender(self, sender: Sender, hour: Hour, source: str) -> asyncio.Future[int]:
         """Take in an hour of a sender; 0 if it was known. The future raises StateDown, as may this."""
-        traffic, _, profile, account, known, _ = _keys(sender)
+        traffic, _, profile, account, known, *_ = _keys(sender)
         habits = account if _keeper(sender) == 2 else profile
         if self._now - hour.begin < _YOUNG:
             hour = msgspec.structs.replace(hour, networks=(), placed=0)

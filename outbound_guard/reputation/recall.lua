@@ -1,10 +1,11 @@
 -- Read what is known of a sender and count one message, in one step.
 -- KEYS  1 sender's traffic   2 account's traffic   3 sender's profile   4 account's profile
 --       5 what the keeper of the habits knows (set of 32-bit hashes)   6 networks of the last two hours that it does not know (by time)
+--       7 traits that are not known yet (by the time they were first seen)
 -- ARGV  1 packed ('<dBH'): now (unix seconds), 1 to count, 0 to look only, number of recipients
 --       2.. one hash for each trait ('' if it has none), then the recipients' hashes
 -- Returns { sender's traffic, account's traffic, sender's profile, account's profile, number of new recipients,
---           new traits as '0'/'1' letters, number of networks of late }
+--           traits as letters ('0' known, '1' never seen, '2' seen, but not for long enough), number of networks of late }
 
 local now, counting, recipients = struct.unpack('<dBH', ARGV[1])
 local CALM = 3  -- nats; an hour with more suspicion than this does not become a habit
@@ -21,13 +22,15 @@ if #asked > 0 then
             is_new = known[j] == 0
         end
         if i < 2 + TRAITS then
-            traits = traits .. (is_new and '1' or '0')
+            local letter = '0'
+            if is_new then letter = redis.call('ZSCORE', KEYS[7], ARGV[i]) and '2' or '1' end
+            traits = traits .. letter
         elseif is_new then
             fresh = fresh + 1
         end
     end
 end
-if traits:byte(1) == 49 then  -- 49: the digit one
+if traits ~= '' and traits:byte(1) ~= 48 then  -- 48: the digit zero
     redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now - 7200)
     if counting == 1 then
         redis.call('ZADD', KEYS[6], now, ARGV[2])

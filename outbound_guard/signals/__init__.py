@@ -63,8 +63,9 @@ CHECKS: tuple[ModuleType, ...] = (
 
 _REPEATED = 2.5
 """What a finding says at most when it is seen again and again, as a multiple of what it says once."""
-_REPEATED_HABIT = 1.5
-"""The same for checks of habit: a new network stays new for half a day, and is one finding however often it is used."""
+_SAME_AGAIN = 1.5
+"""The same for checks of habit, if nothing in the message is seen for the first time: a network stays new for half a
+day, and is one finding however often it is used meanwhile."""
 
 
 _USUAL = -0.5
@@ -135,7 +136,7 @@ class Panel:
                 total = max(carried, min(fresh, check.high))
             else:
                 # However often it is seen, a weak oddity does not become a strong one.
-                most = _REPEATED_HABIT if check.habit else _REPEATED
+                most = _SAME_AGAIN if check.habit and not view.memory.first_seen else _REPEATED
                 high = min(check.high, most * fresh) if fresh > 0 else check.high
                 total = bounded(carried, fresh, check.low, high)
                 if total != carried and not check.shadow:

@@ -31,6 +31,12 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     own_refused: float = 0.005
     """The same of an honest sender of whom nothing is known."""
     own_refused_most: float = 0.05
+    proven: float = 30.0
+    """Deliveries of late from which on a bad answer is weighed against them: rejections come before deliveries."""
+    proven_bad: float = 0.1
+    """Share of bad answers up to which the list is taken for good then."""
+    proven_share: float = 0.25
+    """Part of the weight of a bad answer that is left then."""
     complaint: float = 2.5
     """Nats for a complaint."""
     most: float = 1.8
@@ -47,7 +53,10 @@ def weigh(outcome: str, recipients: int, profile: Any, settings: Settings) -> fl
     known = profile.delivered + profile.unknown_user + profile.refused + 50
     unknown = min(settings.own_list_most, (profile.unknown_user + settings.own_list * 50) / known)
     refused = min(settings.own_refused_most, (profile.refused + settings.own_refused * 50) / known)
-    counted = min(recipients, settings.counted)
+    counted: float = min(recipients, settings.counted)
+    bad = profile.unknown_user + profile.refused + recipients
+    if profile.delivered >= settings.proven and bad <= settings.proven_bad * (bad + profile.delivered):
+        counted *= settings.proven_share
     if outcome == "unknown_user":
         return min(settings.most, max(0.0, log(settings.bad_list / unknown))) * counted
     if outcome == "refused":

@@ -208,16 +208,16 @@ async def test_without_the_store_nothing_is_known_and_nothing_is_raised(tmp_path
 
 
 async def test_a_new_network_is_known_only_after_half_a_day(reputation: Reputation) -> None:
-    await habit(reputation, seen(START, "bob@example.net"))
+    first = await habit(reputation, seen(START, "bob@example.net"))
+    assert (first.is_new("network"), first.first_seen) == (True, True)
     for hours in (0.01, 1, 11.9):
-        memory = await reputation.recall(seen(START + hours * HOUR, "bob@example.net"))
-        assert memory.is_new("network")
+        memory = await habit(reputation, seen(START + hours * HOUR, "bob@example.net"))
+        assert (memory.is_new("network"), memory.first_seen) == (True, False)
         assert memory.new_recipients == 0, "recipients are known at once"
-        await habit(reputation, seen(START + hours * HOUR, "bob@example.net"))
     # Seen once, as something new; what it is used for meanwhile is neither.
     assert (await reputation.recall(seen(START, "bob@example.net"))).habit("network") == (1.0, 1.0)
     await habit(reputation, seen(START + 12 * HOUR, "bob@example.net"))
     known = await reputation.recall(seen(START + 12 * HOUR, "bob@example.net"))
-    assert not known.is_new("network")
+    assert (known.is_new("network"), known.first_seen) == (False, False)
     assert known.habit("network") == (2.0, 1.0)
     assert (await reputation.recall(seen(START + 12 * HOUR, "bob@example.net", network="198.51"))).is_new("network")
