@@ -5,6 +5,7 @@ They have private configurations, ask nobody on the network, and are killed with
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import os
@@ -17,13 +18,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.product import until
+from tests.product import message, until
 
 PROGRAMS = {"rspamd": "rspamd", "spamassassin": "spamd", "clamav": "clamd"}
 PACKAGES = {"rspamd": "rspamd", "spamassassin": "spamd", "clamav": "clamav-daemon"}
 VIRUS = b"This harmless text stands for a program that does harm."
 """What our own signature matches."""
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
+INFECTED = message(
+    "invoice",
+    "--edge\r\nContent-Type: text/plain\r\n\r\nSee the invoice.\r\n--edge\r\nContent-Type: application/octet-stream\r\n"
+    f"Content-Transfer-Encoding: base64\r\n\r\n{base64.b64encode(VIRUS).decode()}\r\n--edge--",
+    MIME_Version="1.0",
+    Content_Type="multipart/mixed; boundary=edge",
+)
 """What every spam filter calls spam, by agreement."""
 
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"

@@ -83,13 +83,17 @@ __all__ = [
 ]
 
 
+PLACES = (Path("config/outbound-guard.toml"), Path("/etc/outbound-guard/outbound-guard.toml"))
+"""Where a configuration is looked for, in this order, if none is named."""
+
+
 def find(named: str | None) -> Path | None:
     """The configuration file to use: `named`, else $OUTBOUND_GUARD_CONFIG, ./config/, /etc/outbound-guard/; or None."""
     if named:
         return Path(named)
     if os.environ.get("OUTBOUND_GUARD_CONFIG"):
         return Path(os.environ["OUTBOUND_GUARD_CONFIG"])
-    for place in (Path("config/outbound-guard.toml"), Path("/etc/outbound-guard/outbound-guard.toml")):
+    for place in PLACES:
         if place.is_file():
             return place
     return None

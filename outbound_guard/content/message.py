@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import binascii
 import functools
 import re
 
-from outbound_guard.content import address, attachment, charset, fingerprint, html, language, mime, urls
+from outbound_guard.content import address, attachment, charset, fingerprint, html, language, urls
 from outbound_guard.content.attachment import Attachment
+from outbound_guard.content.body import Body, read_body
 from outbound_guard.content.html import Link, View
 from outbound_guard.mail import Headers, domain_of
 
 MAX_HEADER = 65_536
 """Octets of the header that are read."""
-TEXT_OCTETS = 64_000
-"""Octets of an encoded text part that are decoded."""
-MAX_TEXT_PARTS = 8
-
 _VERSION = re.compile(r"[\d(\[<;,/:@#+]")
 _ONCE = ("from", "subject", "to", "date", "message-id", "reply-to", "sender", "content-type")
 _NO_VIEW = View("", "", (), 0, 0, 0, "")
@@ -36,19 +32,6 @@ def mailer_name(value: str) -> str:
             break
         words.append(word)
     return " ".join(words)[:60].strip(" -.")
-
-
-class _Body:
-    """What the MIME tree holds."""
-
-    __slots__ = ("attachments", "charset", "defects", "html", "html_cut", "lower_html", "plain", "texts")
-
-    def __init__(self) -> None:
-        self.plain = self.html = self.lower_html = self.charset = ""
-        self.html_cut = False
-        self.texts = 0
-        self.attachments: list[Attachment] = []
-        self.defects: list[str] = []
 
 
 class Message:
@@ -78,7 +61,7 @@ class Message:
             self.headers.end = end + 4 if end >= 0 else len(content)
         self._from: tuple[str, str, int] | None = None
         self._subject: tuple[str, bool] | None = None
-        self._body: _Body | None = None
+        self._body: Body | None = None
         self._view: View | None = None
         self._lower: str | None = None
         self._words: list[str] | None = None
@@ -138,9 +121,9 @@ class Message:
 
     # The body.
 
-    def _read(self) -> _Body:
+    def _read(self) -> Body:
         if self._body is None:
-            self._body = _read_body(self._content, self.headers)
+            self._body = read_body(self._content, self.headers)
         return self._body
 
     @property
@@ -308,53 +291,3 @@ def _header_defects(message: Message) -> list[str]:
         if shown and urls.registrable(domain_of(shown)) != urls.registrable(message.from_domain):
             found.append("address_in_name")
     return found
-
-
-def _read_body(content: bytes, headers: Headers) -> _Body:
-    body = _Body()
-    leaves = mime.walk(
-        content,
-        headers.end,
-        headers.get("content-type"),
-        headers.get("content-transfer-encoding") or "",
-        headers.get("content-disposition") or "",
-        body.defects,
-    )
-    for part in leaves:
-        shown = part.type == "text/plain" or part.type == "text/html"
-        if shown and not part.attached and not (part.name and body.texts) and not part.in_report:
-            if body.texts < MAX_TEXT_PARTS:
-                _take_text(content, part, body)
-            continue
-        if part.in_report or part.type in ("text/rfc822-headers", "message/delivery-status") or part.start >= part.end:
-            continue
-        body.attachments.append(attachment.inspect(content, part, body.defects))
-    body.lower_html = body.html.lower()
-    return body
-
-
-def _take_text(content: bytes, part: mime.Part, body: _Body) -> None:
-    body.texts += 1
-    is_html = part.type == "text/html"
-    cut = part.end - part.start > TEXT_OCTETS
-    data = content[part.start : part.start + TEXT_OCTETS if cut else part.end]
-    encoding = part.encoding
-    if encoding == "quoted-printable":
-        data = binascii.a2b_qp(data)
-    elif encoding == "base64":
-        data, sound = charset.base64(data, cut=cut)
-        if not sound:
-            body.defects.append("broken_base64")
-    elif encoding not in ("", "7bit", "8bit", "binary"):
-        body.defects.append("unknown_encoding")
-    text, defect = charset.decode(data, part.charset, cut=cut)
-    if defect:
-        body.defects.append(defect)
-    if not body.charset:
-        body.charset = part.charset[:40]
-    if is_html:
-        if len(body.html) < html.HTML_LIMIT:
-            body.html = body.html + text if body.html else text
-            body.html_cut = body.html_cut or cut
-    elif len(body.plain) < html.TEXT_LIMIT:
-        body.plain = (body.plain + "\n" + text if body.plain else text)[: html.TEXT_LIMIT]

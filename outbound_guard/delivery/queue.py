@@ -219,12 +219,14 @@ class Queue:
                 if inspect.isawaitable(told):
                     await told
             except Exception:
+                # The message is where it belongs already; only the news of it is lost, and nobody waits for an answer.
                 _log.exception("%s: that it was pulled back could not be told", message.entry.id)
 
     async def _result(self, envelope: Envelope, content: bytes) -> Result:
         try:
             return await self._deliver(envelope, (content,))
         except Exception:
+            # 451 for every recipient, which is counted as deferred: it is tried again.
             _log.exception("delivery has failed")
             return Result((reply.OUR_FAULT,) * len(envelope.recipients), "", reached=False)
 
@@ -258,4 +260,5 @@ class Queue:
                 if inspect.isawaitable(told):
                     await told
             except Exception:
+                # The message is where it belongs already; only the news of it is lost, and nobody waits for an answer.
                 _log.exception("%s: the result for a recipient could not be told", entry.id)

@@ -119,4 +119,5 @@ class Reviewer:
             if inspect.isawaitable(told):
                 await told
         except Exception:
+            # The message is where it belongs already; only the news of it is lost, and nobody waits for an answer.
             _log.exception("%s: that it was %s could not be told", entry.id, outcome)

@@ -8,6 +8,7 @@ coroutine runs per session, as in aiosmtpd; chunks of a message do not wake it, 
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import logging
 import ssl
@@ -45,8 +46,11 @@ class BadLine(Exception):  # noqa: N818 - it carries the answer to the client.
         self.answer = answer
 
 
-class Wire(SMTP):
-    """One connection: lines and messages in, replies out, in as few system calls as possible."""
+class Wire(SMTP, abc.ABC):
+    """One connection: lines and messages in, replies out, in as few system calls as possible.
+
+    What is said over it is the business of the subclass, `session.Session`: the three abstract methods.
+    """
 
     client_ip = ""
     client_port = 0
@@ -181,9 +185,9 @@ class Wire(SMTP):
             self.transport.abort()
 
     @property
+    @abc.abstractmethod
     def at_rest(self) -> bool:
         """True if no mail transaction is open."""
-        raise NotImplementedError
 
     # -- What the commands use ---------------------------------------------------------------------------------------
 
@@ -287,9 +291,9 @@ class Wire(SMTP):
 
     # -- The loop ----------------------------------------------------------------------------------------------------
 
+    @abc.abstractmethod
     async def obey(self, line: bytes) -> None:
         """Carry out one command line."""
-        raise NotImplementedError
 
     async def _handle_client(self) -> None:
         try:
@@ -307,13 +311,14 @@ class Wire(SMTP):
             pass
         except Exception:
             log.exception("SMTP session with %s failed", self.client_ip)
+            self.terms.count("smtp_faults_total", "session")
             self.say(answers.SESSION_FAULT)
         self.flush()
         self._hang_up()
 
+    @abc.abstractmethod
     def wrong(self, answer: bytes, reason: str) -> None:
         """Answer a wrong command, and close the session after too many of them."""
-        raise NotImplementedError
 
     async def handle_exception(self, error: Exception) -> str:
         """A fault of ours is logged and answered with 451, never with 5xx, and tells the client nothing."""

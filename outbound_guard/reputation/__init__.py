@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from importlib import resources
 
 import msgspec
-import xxhash
 
 from outbound_guard.mail import Sender
+from outbound_guard.reputation.keys import hashed, keeper_of, keys_of
 from outbound_guard.reputation.memory import (
     NO_PROFILE,
     NOTHING,
@@ -94,21 +94,21 @@ class Reputation:
     def __init__(self, state: State, half_life: float = 2 * 86_400.0) -> None:
         self._state = state
         self.half_life = half_life
-        record = _lua("record")
-        self._recall = state.script(lua(record + _lua("recall")))
-        self._learn = state.script(lua(record + _lua("learn")))
-        self._pardon = state.script(lua(record + _lua("pardon")))
-        self._campaign = state.script(_lua("campaign"))
-        self._mark = state.script(_lua("mark"))
+        record = script_text("record")
+        self._recall = state.script(lua(record + script_text("recall")))
+        self._learn = state.script(lua(record + script_text("learn")))
+        self._pardon = state.script(lua(record + script_text("pardon")))
+        self._campaign = state.script(script_text("campaign"))
+        self._mark = state.script(script_text("mark"))
 
     async def recall(self, seen: Observation, *, count: bool = True) -> Memory:
         """Read what is known, and unless `count` is False count the message; NOTHING while the store is down."""
         sender = seen.sender
-        keys = _keys(sender)
+        keys = keys_of(sender)
         hashes = [
-            b"" if value is None else _hash(kind + value) for kind, value in zip(TRAITS, seen.traits, strict=True)
+            b"" if value is None else hashed(kind + value) for kind, value in zip(TRAITS, seen.traits, strict=True)
         ]
-        hashes += [_hash("rcpt" + address.lower()) for address in seen.recipients[:_RECIPIENTS_KNOWN]]
+        hashes += [hashed("rcpt" + address.lower()) for address in seen.recipients[:_RECIPIENTS_KNOWN]]
         counting = b"1" if count else b"0"
         arguments = [_LOOK_UP.pack(seen.now, count, min(len(seen.recipients), 65_535)), *hashes]
         try:
@@ -116,7 +116,7 @@ class Reputation:
             campaign = None
             if seen.fingerprint:
                 told = await self._state.call(
-                    self._campaign, _campaign_keys(seen.fingerprint), [_hash(sender.name), counting, _CAMPAIGN_KEPT]
+                    self._campaign, _campaign_keys(seen.fingerprint), [hashed(sender.name), counting, _CAMPAIGN_KEPT]
                 )
                 campaign = Campaign(*told)
             sender_traffic, account_traffic, profile, account, new_recipients, traits, networks = await remembering
@@ -127,7 +127,7 @@ class Reputation:
             account=decode_profile(account),
             sender_traffic=decode_traffic(sender_traffic),
             account_traffic=decode_traffic(account_traffic),
-            keeps="account" if _keeper(sender) == 2 else "sender",
+            keeps="account" if keeper_of(sender) == 2 else "sender",
             new_recipients=new_recipients,
             new_traits=tuple([letter != 48 for letter in traits]),  # 48: the digit zero.
             first_seen=new_recipients > 0 or b"1" in traits,
@@ -163,7 +163,7 @@ class Reputation:
         self._write(seen.sender, seen.now, head, evidence, outcomes, (present, new, *hashes))
         if suspicious and seen.fingerprint:
             self._state.later(
-                self._mark, _campaign_keys(seen.fingerprint)[::2], [_hash(seen.sender.name), b"", _CAMPAIGN_KEPT]
+                self._mark, _campaign_keys(seen.fingerprint)[::2], [hashed(seen.sender.name), b"", _CAMPAIGN_KEPT]
             )
 
     def outcome(self, sender: Sender, now: float, outcomes: Outcomes, evidence: Sequence[Evidence]) -> None:
@@ -179,7 +179,7 @@ class Reputation:
         outcomes: Outcomes,
         rest: tuple[bytes, ...],
     ) -> None:
-        who = (now, _keeper(sender), self.half_life)
+        who = (now, keeper_of(sender), self.half_life)
         packed = _HEAD.pack(*who, *head, len(evidence), len(outcomes))
         details = b"".join(
             [
@@ -187,9 +187,8 @@ class Reputation:
                 *[_OUTCOME.pack(OUTCOMES.index(outcome), min(count, 65_535)) for outcome, count in outcomes],
             ]
         )
-        keys = _keys(sender)
-        del keys[5]
-        self._state.later(self._learn, keys, [packed, details, *rest])
+        keys = keys_of(sender)
+        self._state.later(self._learn, [*keys[:5], keys.young], [packed, details, *rest])
 
     def judged(self, fingerprint: int, *, good: bool) -> None:
         """Write behind that a person released (`good`) or confirmed the campaign with this fingerprint."""
@@ -205,26 +204,8 @@ class Reputation:
         await self._state.call(self._pardon, [all_], [repr(now), 0])
 
 
-def _lua(name: str) -> str:
+def script_text(name: str) -> str:
     return resources.files(__name__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> bytes:
-    # Signed 32 bits: a set of such numbers takes 4 octets each in Redis (intset).
-    number = xxhash.xxh32_intdigest(text.encode("utf-8", "replace"))
-    return b"%d" % (number - 4294967296 if number > 2147483647 else number)
-
-
-def _keeper(sender: Sender) -> int:
-    return 2 if sender.kind in ("script", "system") else 1
-
-
-def _keys(sender: Sender) -> list[bytes]:
-    # One hash slot for each account: {account}. The identity rules let no brace into a name.
-    account, name = sender.account.encode(), sender.name.encode()
-    one, all_ = b"{%b}:%b" % (account, name), b"{%b}" % account
-    keeper = all_ if _keeper(sender) == 2 else one
-    return [b"t:" + one, b"t:" + all_, b"p:" + one, b"p:" + all_, b"k:" + keeper, b"n:" + keeper, b"y:" + keeper]
 
 
 def _campaign_keys(fingerprint: int) -> list[bytes]:

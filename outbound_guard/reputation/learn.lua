@@ -11,9 +11,7 @@
 --       3 traits present as '0'/'1' letters   4 new traits likewise
 --       5.. hashes of traits and recipients ('' for none), which become known with the habit
 
--- Seconds from first sight until a trait can become known, so that whoever took the account over this morning is no
--- habit by noon. Recipients become known at once.
-local YOUNG, MOST_YOUNG = 43200, 500
+local MOST_YOUNG = 500  -- traits that wait to become known (YOUNG: memory.py)
 
 local now, keeper, half_life, habit, went_out, content, recipients, new, suspend, uncount, evidence, outcomes =
     struct.unpack('<dBdBBfHHBBBB', ARGV[1])
@@ -76,10 +74,7 @@ if habit == 1 then
                 end
             end
             if counts then v[i] = v[i] + 1 end
-            if v[i] > 2000 then
-                v[i] = v[i] / 2
-                v[i + 1] = v[i + 1] / 2
-            end
+            if v[i] > MOST_SEEN then halve(v, i) end
         end
     end
     if #known > 0 then
@@ -89,10 +84,7 @@ if habit == 1 then
     v[P.messages] = v[P.messages] + 1
     v[P.recipients] = v[P.recipients] + recipients
     v[P.new] = v[P.new] + new
-    if v[P.recipients] > 4000 then  -- Old habits fade when there is plenty of news.
-        v[P.recipients] = v[P.recipients] / 2
-        v[P.new] = v[P.new] / 2
-    end
+    if v[P.recipients] > MOST_RECIPIENTS then halve(v, P.recipients) end
 end
 
 if uncount == 1 then

@@ -22,6 +22,10 @@ program that writes the mail, the time zone of its Date field, and, for an accou
 OUTCOMES = ("delivered", "unknown_user", "refused", "our_address", "later", "complaint")
 """What the world answered, by class, as far as it speaks about the sender."""
 
+YOUNG = 43_200
+"""Seconds from first sight until a trait can become known, so that whoever took the account over this morning is no
+habit by noon. Recipients become known at once."""
+
 SLOTS = 16
 """Running sums of evidence a record has room for: one for each signal, in the order of `signals.CHECKS`."""
 
@@ -89,7 +93,7 @@ def lua(text: str) -> str:
         f"local {name} = {{ {len(layout.names)}, {layout.struct.size}, '{layout.lua_format}' }}\n"
         for name, layout in (("TRAFFIC", _traffic), ("PROFILE", _profile))
     )
-    head += f"local SLOTS, TRAITS = {SLOTS}, {len(TRAITS)}\n"
+    head += f"local SLOTS, TRAITS, YOUNG = {SLOTS}, {len(TRAITS)}, {YOUNG}\n"
     return head + re.sub(r"\b([TP]\.\w+)", lambda found: numbers[found[1]], text)
 
 

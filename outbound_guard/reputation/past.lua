@@ -45,16 +45,10 @@ redis.call('EXPIRE', KEYS[4], KEEP)
 habits[P.messages] = habits[P.messages] + messages
 habits[P.recipients] = habits[P.recipients] + recipients
 habits[P.new] = habits[P.new] + math.min(new, recipients)
-while habits[P.recipients] > 4000 do
-    habits[P.recipients] = habits[P.recipients] / 2
-    habits[P.new] = habits[P.new] / 2
-end
+while habits[P.recipients] > MOST_RECIPIENTS do halve(habits, P.recipients) end
 habits[P.network_seen] = habits[P.network_seen] + placed
 habits[P.network_new] = habits[P.network_new] + math.min(network_new, placed)
-while habits[P.network_seen] > 2000 do
-    habits[P.network_seen] = habits[P.network_seen] / 2
-    habits[P.network_new] = habits[P.network_new] / 2
-end
+while habits[P.network_seen] > MOST_SEEN do halve(habits, P.network_seen) end
 
 local sender, sender_new = habits, habits_new
 if KEYS[2] ~= KEYS[3] then sender, sender_new = read(PROFILE, KEYS[2]) end

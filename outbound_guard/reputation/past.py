@@ -9,15 +9,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from outbound_guard.mail import Sender
-from outbound_guard.reputation import OUTCOMES, _hash, _keeper, _keys, _lua
-from outbound_guard.reputation.memory import lua
+from outbound_guard.reputation import script_text
+from outbound_guard.reputation.keys import hashed, keeper_of, keys_of
+from outbound_guard.reputation.memory import OUTCOMES, YOUNG, lua
 from outbound_guard.state import State
 
 _HEAD = struct.Struct("<ddffffHB")
 _OUTCOME = struct.Struct("<BH")
 _MOST = 65_535
-_YOUNG = 43_200.0
-"""Seconds after which a network can become known (learn.lua): a thief of this morning is no habit by noon."""
 
 
 class Hour(msgspec.Struct, frozen=True):
@@ -45,25 +44,26 @@ class Past:
     def __init__(self, state: State, now: float) -> None:
         """`now`: unix seconds; what was learned fades up to then."""
         self._state, self._now = state, now
-        self._script = state.script(lua(_lua("record") + _lua("past")))
+        self._script = state.script(lua(script_text("record") + script_text("past")))
 
     def sender(self, sender: Sender, hour: Hour, source: str) -> asyncio.Future[int]:
         """Take in an hour of a sender; 0 if it was known. The future raises StateDown, as may this."""
-        traffic, _, profile, account, known, *_ = _keys(sender)
-        habits = account if _keeper(sender) == 2 else profile
-        if self._now - hour.begin < _YOUNG:
+        here = keys_of(sender)
+        habits = here.account_profile if keeper_of(sender) == 2 else here.profile
+        if self._now - hour.begin < YOUNG:
             hour = msgspec.structs.replace(hour, networks=(), placed=0)
-        hashes = [_hash("network" + name) for name in hour.networks]
-        hashes += [_hash("rcpt" + address.lower()) for address in hour.took]
+        hashes = [hashed("network" + name) for name in hour.networks]
+        hashes += [hashed("rcpt" + address.lower()) for address in hour.took]
         outcomes = b"".join(
             _OUTCOME.pack(OUTCOMES.index(name), min(number, _MOST)) for name, number in sorted(hour.outcomes.items())
         )
-        keys = [traffic, profile, habits, known, b"h" + traffic[1:]]
+        keys = [here.traffic, here.profile, habits, here.known, b"h" + here.traffic[1:]]
         return self._start(keys, hour, source, True, outcomes, hashes)
 
     def account(self, sender: Sender, begin: float, recipients: int, source: str) -> asyncio.Future[int]:
         """Take in how many recipients a sender's whole account had in an hour. Raises StateDown."""
-        traffic, profile = _keys(sender)[1], _keys(sender)[3]
+        here = keys_of(sender)
+        traffic, profile = here.account_traffic, here.account_profile
         keys = [traffic, profile, profile, b"k" + traffic[1:], b"h" + traffic[1:]]
         return self._start(keys, Hour(begin, 0, recipients), source, False, b"", [])
 

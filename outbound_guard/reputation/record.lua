@@ -27,6 +27,13 @@ local function write(layout, key, v, is_new)
     return packed
 end
 
+-- Old habits fade when there is plenty of news: what was seen so often, and in the next field how often it was new, is
+-- halved.
+local MOST_RECIPIENTS, MOST_SEEN = 4000, 2000
+local function halve(v, i)
+    v[i], v[i + 1] = v[i] / 2, v[i + 1] / 2
+end
+
 -- The sum of a profile's evidence, as it was when it last changed.
 local function suspicion(v)
     local sum = 0

@@ -84,7 +84,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 def run(*command: str, content: bytes = b"") -> str:
-    if not shutil.which(command[0]):
+    if not shutil.which(command[0]):  # scripts/test installs it where it may (root, Debian).
         pytest.skip(f"{command[0]} is not installed")
     done = subprocess.run(command, input=content, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()

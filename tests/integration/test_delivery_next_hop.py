@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,46 +29,6 @@ ACCEPTED = Reply(250, "2.0.0", "Ok: queued as TEST")
 CONTENT = [b"Received: from a\r\n\tby b\r\n", b"Subject: hello\r\n\r\nA line.\r\n.a dot\r\n..\r\nthe end.\r\n"]
 ONE = Envelope("from@x.test", ("to@y.test",))
 TWO = Envelope("from@x.test", ("one@y.test", "two@y.test"))
-
-
-@pytest.fixture(params=[True, False], ids=["pipelined", "lock-step"])
-def pipelining(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock(1_000_000.0)
-
-
-@pytest.fixture
-def counted() -> list[str]:
-    """The events that were counted."""
-    return []
-
-
-@pytest.fixture
-async def smarthosts(clock: VirtualClock, counted: list[str]) -> AsyncIterator[StartPool]:
-    started = []
-
-    def start(*hops: NextHop | str, wait_seconds: float = 20.0, **settings: Any) -> Smarthosts:
-        names = tuple(hop if isinstance(hop, str) else hop.address for hop in hops)
-        settings = {"connect_seconds": 5.0, "reply_seconds": 20.0, **settings}
-        pool = Pool(smarthosts=names, **settings)
-        started.append(
-            Smarthosts(
-                pool,
-                hostname="guard.test",
-                clock=clock,
-                count=lambda _, event: counted.append(event),
-                wait_seconds=wait_seconds,
-            )
-        )
-        return started[-1]
-
-    yield start
-    for one in started:
-        await one.close()
 
 
 async def refusing_address() -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from outbound_guard import config
 from outbound_guard.clock import VirtualClock
 from outbound_guard.delivery.attempt import MOST_REFUSALS
 from outbound_guard.delivery.classes import outcome_of
@@ -33,38 +31,6 @@ ONE = Envelope("from@x.test", ("to@y.test",))
 TWO = Envelope("from@x.test", ("one@y.test", "two@y.test"))
 SOURCES = {"source_addresses": ("127.0.0.2", "127.0.0.1")}
 """They take turns, and the second comes first."""
-
-
-@pytest.fixture(params=[True, False], ids=["pipelined", "lock-step"])
-def pipelining(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock(1_000_000.0)
-
-
-@pytest.fixture
-def counted() -> list[str]:
-    """The events that were counted."""
-    return []
-
-
-@pytest.fixture
-async def smarthosts(clock: VirtualClock, counted: list[str]) -> AsyncIterator[StartPool]:
-    started = []
-
-    def start(*hops: NextHop, **settings: Any) -> Smarthosts:
-        pool = config.Pool(smarthosts=tuple(hop.address for hop in hops), reply_seconds=20.0, **settings)
-        started.append(
-            Smarthosts(pool, hostname="guard.test", clock=clock, count=lambda _, event: counted.append(event))
-        )
-        return started[-1]
-
-    yield start
-    for one in started:
-        await one.close()
 
 
 def refused(result: Result, *places: int) -> None:

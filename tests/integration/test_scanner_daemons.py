@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from outbound_guard.config import Scanner
 from outbound_guard.scanners import Opinion
-from tests.daemons import GTUBE, VIRUS, Daemon, daemons, needs
+from tests.daemons import GTUBE, INFECTED, Daemon, daemons, needs
 from tests.product import message
 from tests.scanning import Asking
 
@@ -21,13 +20,6 @@ ALL = [*SPAM_FILTERS, pytest.param("clamav", marks=needs("clamav"))]
 
 CLEAN = message("see you", "See you tomorrow.", Date="Mon, 2 Mar 2026 10:00:00 +0100", Message_ID="<1@a.test>")
 SPAM = message("an offer", GTUBE, Date="Mon, 2 Mar 2026 10:00:00 +0100", Message_ID="<2@a.test>")
-INFECTED = message(
-    "invoice",
-    "--edge\r\nContent-Type: text/plain\r\n\r\nSee the invoice.\r\n--edge\r\nContent-Type: application/octet-stream\r\n"
-    f"Content-Transfer-Encoding: base64\r\n\r\n{base64.b64encode(VIRUS).decode()}\r\n--edge--",
-    MIME_Version="1.0",
-    Content_Type="multipart/mixed; boundary=edge",
-)
 PATIENCE = 60.0
 """Seconds for an answer that is to come, on however busy a machine."""
 

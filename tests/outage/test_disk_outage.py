@@ -23,7 +23,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "data"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", disk], capture_output=True)
-    if mounted.returncode:
+    if mounted.returncode:  # Only root may mount.
         pytest.skip(f"a small file system cannot be mounted: {mounted.stderr.decode().strip()}")
     yield disk
     subprocess.run(["umount", disk], check=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import socket
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import VIRUS, daemons, needs
+from tests.daemons import INFECTED, daemons, needs
 from tests.product import Hops, Product, message, until
 
 CONFIGURED = """
@@ -44,13 +43,6 @@ mode = "off"
 [signal.structure]
 mode = "off"
 """
-INFECTED = message(
-    "invoice",
-    "--edge\r\nContent-Type: text/plain\r\n\r\nSee the invoice.\r\n--edge\r\nContent-Type: application/octet-stream\r\n"
-    f"Content-Transfer-Encoding: base64\r\n\r\n{base64.b64encode(VIRUS).decode()}\r\n--edge--",
-    MIME_Version="1.0",
-    Content_Type="multipart/mixed; boundary=edge",
-)
 
 
 @pytest.fixture

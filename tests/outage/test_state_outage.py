@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from outbound_guard.state.embedded import find_server
 from tests.flow import Flow
 from tests.product import Hops, Product, until
 
@@ -29,10 +29,8 @@ class Redis:
         self.start()
 
     def start(self) -> None:
-        program = shutil.which("valkey-server") or shutil.which("redis-server")
-        assert program
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
-        self.process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen([find_server(), *options], stdout=subprocess.DEVNULL)
         until(self._answers, "Redis answers")
 
     def _answers(self) -> bool:
@@ -56,8 +54,6 @@ class Redis:
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[Redis]:
-    if not (shutil.which("valkey-server") or shutil.which("redis-server")):
-        pytest.skip("redis-server is not installed")
     redis = Redis(tmp_path)
     yield redis
     redis.kill()
