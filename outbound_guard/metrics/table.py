@@ -38,7 +38,7 @@ TABLE = (
     Metric("smtp_commands_refused_total", "counter", ("reason",), "Commands refused by the SMTP session itself"),
     Metric("smtp_messages_refused_total", "counter", ("reason",), "Messages refused for their form, before the path"),
     Metric("smtp_timeouts_total", "counter", ("phase",), "Sessions ended because the client was too slow"),
-    Metric("smtp_faults_total", "counter", ("phase",), "Faults of ours, answered 451"),
+    Metric("smtp_faults_total", "counter", ("phase",), "Faults of ours, answered 451 (a whole session: 421)"),
     Metric("smtp_tls_sessions_total", "counter", ("listener", "version"), "Sessions that were encrypted"),
     Metric("smtp_tls_failed_total", "counter", ("listener",), "TLS handshakes that failed"),
     Metric("smtp_logins_total", "counter", ("result",), "Tries to log in"),
