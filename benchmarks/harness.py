@@ -73,21 +73,21 @@ def measure_ours(options: Namespace, cells: list[str]) -> list[dict[str, Any]]:
         sink = group.sink()
         return [
             {**result, "target": name}
-            for name, policy in product.VARIANTS.items()
-            for result in _measure_variant(bench, peers.PORTS["SINK"], sink, name, policy, wanted, options)
+            for name, variant in product.VARIANTS.items()
+            for result in _measure_variant(bench, peers.PORTS["SINK"], sink, name, variant, wanted, options)
         ]
     finally:
         group.stop()
 
 
 def _measure_variant(
-    bench: ModuleType, port: int, sink: int, name: str, policy: str, wanted: list[Any], options: Namespace
+    bench: ModuleType, port: int, sink: int, name: str, variant: tuple[str, int], wanted: list[Any], options: Namespace
 ) -> list[dict[str, Any]]:
     arguments = Namespace(users=1000, auth=None, pipeline=False, quiet=options.quiet)
     results: list[dict[str, Any]] = []
     with (
         tempfile.TemporaryDirectory(prefix="outbound-guard-bench-") as folder,
-        product.running(Path(folder), port, policy) as ours,
+        product.running(Path(folder), port, variant) as ours,
     ):
         lock = bench.BenchLock()
         lock.take()

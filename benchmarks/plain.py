@@ -36,10 +36,10 @@ def measure_ours(options: Namespace, cells: list[str]) -> list[dict[str, Any]]:
         sink = subprocess.Popen(["smtp-sink", *user, "-m", "1000", f"127.0.0.1:{port}", "1000"])
         try:
             _await_port(port)
-            for number, (name, policy) in enumerate(product.VARIANTS.items()):
+            for number, (name, variant) in enumerate(product.VARIANTS.items()):
                 home = Path(folder, str(number))
                 home.mkdir()
-                with product.running(home, port, policy) as ours:
+                with product.running(home, port, variant) as ours:
                     _one(ours, "4k c20 many", 500)
                     for run in range(options.runs):
                         for cell in cells:

@@ -32,6 +32,7 @@ tls = "none"
 [policy]
 mode = "observe"
 file = "policy.toml"
+model_texts = {texts}
 [console]
 address = "127.0.0.1:0"
 [metrics]
@@ -40,10 +41,13 @@ address = "127.0.0.1:0"
 
 
 VARIANTS = {
-    "outbound-guard": "",
-    "outbound-guard, no content model": '[signal.content]\nmode = "off"\n',
+    "outbound-guard": ("", 4096),
+    "outbound-guard, every text read": ("", 0),
+    "outbound-guard, no content model": ('[signal.content]\nmode = "off"\n', 4096),
 }
-"""What is measured, by name: the policy file of each. The second asks only the signals that need no training."""
+"""What is measured, by name: the policy file of each, and `model_texts`. The load has few texts, so the first shows
+what copies of mailings cost, the second what mail costs of which no two are alike; the third asks only the signals that
+need no training."""
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -56,12 +60,15 @@ class Running(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def running(folder: Path, sink_port: int, policy: str) -> Iterator[Running]:
-    """Start the product in `folder` with `sink_port` as its smarthost and the text of its policy file; stop it
-    afterwards. Raises RuntimeError."""
+def running(folder: Path, sink_port: int, variant: tuple[str, int]) -> Iterator[Running]:
+    """Start the product in `folder` with `sink_port` as its smarthost, as one of VARIANTS; stop it afterwards.
+
+    Raises RuntimeError.
+    """
+    policy, texts = variant
     config = folder / "outbound-guard.toml"
     (folder / "policy.toml").write_text(policy)
-    config.write_text(_CONFIG.format(sink=sink_port))
+    config.write_text(_CONFIG.format(sink=sink_port, texts=texts))
     with (folder / "serve.log").open("wb") as log:
         process = subprocess.Popen(
             [GUARD, "serve", "--config", config], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT

@@ -161,6 +161,9 @@ class PolicyFile(Table, frozen=True):
     """Empty: the packaged policy."""
     model: str = ""
     """Content model, as `outbound-guard train` makes it; empty: the packaged one."""
+    model_texts: int = 4096
+    """Texts of which a relay process keeps what the content model said, so that the copies of a mailing are not read
+    one by one; 0: every message is read."""
     mode: Literal["enforce", "observe"] = "enforce"
     """observe: scores and records everything, changes no reply and holds nothing."""
 

@@ -48,6 +48,7 @@ class Message:
         "_subject",
         "_view",
         "_words",
+        "_written",
         "headers",
     )
 
@@ -65,6 +66,7 @@ class Message:
         self._view: View | None = None
         self._lower: str | None = None
         self._words: list[str] | None = None
+        self._written: list[str] | None = None
         self._found: list[str] | None = None
         self._defects: tuple[str, ...] | None = None
         self._fingerprint: int | None = None
@@ -186,15 +188,26 @@ class Message:
         """Links whose visible text names another registrable domain than the one they lead to."""
         return tuple(link for link in self.view.links if link.shown and link.misleading)
 
+    def _written_urls(self) -> list[str]:
+        if self._written is None:
+            body = self._read()
+            self._written = urls.find(body.html[: html.HTML_LIMIT]) if body.html else []
+            if body.plain:
+                self._written = list(dict.fromkeys(self._written + urls.find(body.plain)))[: urls.MAX_URLS]
+        return self._written
+
+    @property
+    def written_hosts(self) -> tuple[str, ...]:
+        """The hosts of URLs as they are written in source and text, in lower case, each once: without a tree."""
+        return urls.hosts(self._written_urls())
+
     @property
     def urls(self) -> tuple[str, ...]:
         """URLs of HTML source and text without their scheme (`host/path`), each once, at most 100."""
         if self._found is None:
-            body = self._read()
-            self._found = urls.find(body.html[: html.HTML_LIMIT]) if body.html else []
-            if body.plain:
-                self._found = list(dict.fromkeys(self._found + urls.find(body.plain)))[: urls.MAX_URLS]
-            if body.html:
+            self._found = self._written_urls()
+            if self.html:
+                self._found = list(self._found)
                 hosts = {url.partition("/")[0].lower() for url in self._found}
                 for link in self.view.links:
                     if link.host and link.host not in hosts:

@@ -43,6 +43,9 @@ _KINDS = {
 
 
 _ZEROS = repeat(0.0)
+TEXTS = 4096
+"""Texts whose opinion is kept, some 2 MB."""
+_NO_DIGITS = dict.fromkeys(map(ord, "0123456789"))
 
 
 class ModelError(Exception):
@@ -63,14 +66,21 @@ class About(msgspec.Struct, frozen=True):
     """How it was made: seed, number of messages."""
 
 
-class Model:
-    """Scores messages. Holds no state between them."""
+Reading = tuple[float, str]
+"""Weight of evidence (nats, positive speaks for spam), and a sentence that says why."""
 
-    __slots__ = ("_bias", "_scores", "_slopes", "_weights", "about", "by_name")
+
+class Model:
+    """Scores messages. What it said of a text is kept: the copies of a mailing are not read one by one."""
+
+    __slots__ = ("_bias", "_said", "_scores", "_slopes", "_weights", "about", "by_name", "texts")
 
     def __init__(self, by_name: Mapping[Feature, float], about: About) -> None:
         self.by_name = dict(by_name)
         self.about = about
+        self.texts = TEXTS
+        """Opinions that are kept; 0: every message is read."""
+        self._said: dict[tuple[object, ...], Reading] = {}
         self._bias = about.bias
         self._scores = about.scores
         self._weights = about.weights
@@ -97,8 +107,19 @@ class Model:
         weight = self._weights[place] + self._slopes[place] * (raw - self._scores[place])
         return min(_HIGHEST, max(_LOWEST, weight))
 
-    def score(self, message: Message) -> tuple[float, str]:
-        """Weight of evidence of a message (nats, positive speaks for spam) and a sentence that says why."""
+    def score(self, message: Message) -> Reading:
+        """What the content of a message says, or of a copy that came before."""
+        key = _what_copies_share(message) if self.texts else None
+        if key is None:
+            return self._read(message)
+        said = self._said.get(key)
+        if said is None:
+            said = self._said[key] = self._read(message)
+            if len(self._said) > self.texts:
+                del self._said[next(iter(self._said))]
+        return said
+
+    def _read(self, message: Message) -> Reading:
         found = features.extract(message)
         values = list(map(self.by_name.get, found, _ZEROS))
         weight = self.evidence(sum(values) / math.sqrt(len(values) + 1) + self._bias)
@@ -116,6 +137,25 @@ class Model:
         root = math.sqrt(len(found) + 1)
         shares = [(describe(name), self.by_name[name] / root) for name in found if name in self.by_name]
         return heapq.nlargest(count, shares, key=lambda share: abs(share[1]))
+
+
+def _what_copies_share(message: Message) -> tuple[object, ...] | None:
+    """All that is read of a message but what differs between the copies of a mailing; None for too little text.
+
+    Hosts and files are in it: a text that is known to be harmless says nothing for another link under it.
+    """
+    if not message.fingerprint:
+        return None
+    return (
+        message.fingerprint,
+        message.subject.translate(_NO_DIGITS),
+        message.display_name.translate(_NO_DIGITS),
+        message.from_domain,
+        message.reply_to,
+        message.written_hosts,
+        tuple([item.name for item in message.attachments]),
+        message.defects,
+    )
 
 
 def _strongest(found: Sequence[Feature], values: list[float]) -> Iterator[str]:

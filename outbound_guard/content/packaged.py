@@ -15,9 +15,10 @@ def packaged_model() -> Model | None:
 
 def model_of(config: Config) -> Model | None:
     """The model that the configuration names, or the packaged one. Raises ConfigError if it cannot be used."""
-    if not config.policy.model:
-        return packaged_model()
     try:
-        return load(config.resolve(config.policy.model))
+        model = load(config.resolve(config.policy.model)) if config.policy.model else packaged_model()
     except ModelError as error:
         raise ConfigError(f"{config.path}: policy.model: {error}") from error
+    if model:
+        model.texts = config.policy.model_texts
+    return model

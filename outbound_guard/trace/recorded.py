@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from outbound_guard.content import Message, parse
-from outbound_guard.content.model import Model
+from outbound_guard.content.model import Model, Reading
 from outbound_guard.mail import Signal, Submission
 from outbound_guard.scanners import Opinion, Scanners
 
@@ -114,8 +114,8 @@ class Opinions(Model):
     def __init__(self, real: Model) -> None:
         self._real = real
 
-    def score(self, message: Message) -> tuple[float, str]:
-        """Weight of evidence (nats) and a sentence."""
+    def score(self, message: Message) -> Reading:
+        """As recorded, or what the real one says."""
         if isinstance(message, RecordedMessage):
             return message.kept.opinion, "as the content model said when it was recorded"
         return self._real.score(message)

@@ -119,3 +119,46 @@ def test_numbers_that_do_not_fit_each_other() -> None:
 def test_isotonic_regression() -> None:
     assert monotone([(1, 1, 1), (2, 3, 1), (3, 2, 1), (4, 5, 1)]) == [(1, 1), (2.5, 2.5), (4, 5)]
     assert monotone([(1, 3, 1), (2, 2, 1), (3, 1, 2)]) == [(2.25, 1.75)]
+
+
+_TEXT = "Dear customer, the meeting of our members is next week in the large hall, number {0}. Buy at http://{1}/p/{0}"
+
+
+def test_what_was_said_of_a_text_holds_for_its_copies(model: Model) -> None:
+    first, copy = (parse(message(_TEXT.format(number, "shop.example"), f"order {number}")) for number in (17, 28))
+    assert model.score(first) is model.score(copy)
+
+
+@pytest.mark.parametrize(
+    ("body", "subject"),
+    [
+        (_TEXT.format(1, "evil.example"), "hello"),
+        (_TEXT.format(1, "shop.example"), "goodbye"),
+        (_TEXT.format(1, "shop.example") + " and pills", "hello"),
+    ],
+    ids=["another link under the text", "another subject", "a word more"],
+)
+def test_what_is_no_copy_is_read(body: str, subject: str, model: Model) -> None:
+    original = model.score(parse(message(_TEXT.format(1, "shop.example"))))
+    other = model.score(parse(message(body, subject)))
+    assert other is not original
+    model.texts = 0
+    assert other == model.score(parse(message(body, subject)))
+
+
+def test_another_file_under_the_same_text_is_read(model: Model) -> None:
+    part = b"--x\r\nContent-Type: text/plain\r\n\r\n" + _TEXT.format(1, "shop.example").encode() + b"\r\n--x\r\n"
+    head = b"From: a@b.example\r\nSubject: hello\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n"
+    file = b"Content-Type: application/octet-stream; name=%b\r\n\r\nMZ\r\n--x--\r\n"
+    said = [model.score(parse(head + part + file % name)) for name in (b"plan.pdf", b"plan.pdf.exe")]
+    assert said[0] is not said[1]
+
+
+def test_old_texts_are_forgotten_and_none_is_kept_where_it_is_not_wanted(model: Model) -> None:
+    texts = [parse(message(_TEXT.format(1, f"shop{letter}.example"))) for letter in "abc"]
+    model.texts = 2
+    said = [model.score(text) for text in texts]
+    assert model.score(texts[2]) is said[2]
+    assert model.score(texts[0]) is not said[0]
+    model.texts = 0
+    assert model.score(texts[2]) is not said[2]
