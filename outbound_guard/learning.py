@@ -10,7 +10,7 @@ from outbound_guard.delivery.classes import outcomes_of
 from outbound_guard.mail import Sender
 from outbound_guard.reply import Reply
 from outbound_guard.reputation import Outcomes, Reputation
-from outbound_guard.signals import Panel
+from outbound_guard.signals import Panel, copies
 from outbound_guard.verdict import DEFER, RELAY, Judgement
 
 
@@ -37,6 +37,7 @@ class Learning:
             # Only what went out without suspicion may become a habit.
             habit=verdict.action == RELAY and not suspicious,
             went_out=verdict.action == RELAY,
+            copy=memory.campaign is not None and memory.campaign.times > copies.TWICE,
             suspend="sender" if verdict.suspend and not self._observe else "",
             suspicious=suspicious,
             uncount=verdict.action == DEFER and not self._observe,

@@ -8,7 +8,7 @@ Every other part of the house is one of these words.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from outbound_guard.accounts import Identifier
 from outbound_guard.accounts.directory import Directory
@@ -19,10 +19,10 @@ from outbound_guard.content.model import Model
 from outbound_guard.learning import Learning
 from outbound_guard.mail import Sender, Submission
 from outbound_guard.reply import Reply
-from outbound_guard.reputation import Observation, Reputation, sums
+from outbound_guard.reputation import Reputation, sums
 from outbound_guard.scanners import Scanners
 from outbound_guard.signals import Panel, View
-from outbound_guard.signals.traits import traits
+from outbound_guard.signals.traits import observe
 from outbound_guard.verdict import Judgement, circumstances, decide
 
 
@@ -43,12 +43,18 @@ class Pipeline:
         """`observe`: judge and record, but change nothing. Raises ConfigError for a policy that cannot be used."""
         self.identifier, self.directory, self.reputation = identifier, directory, reputation
         self.model, self.observe, self.scanners = model, observe, scanners
+        self.factors: Mapping[str, float] = {}
         self.use(policy)
 
     def use(self, policy: Policy) -> None:
         """Judge by this policy from now on. Raises ConfigError for an unknown signal; then the old one stays."""
-        self.panel, self.policy = Panel(policy), policy
+        self.panel, self.policy = Panel(policy, self.factors), policy
         self.learning = Learning(self.reputation, self.panel, policy, observe=self.observe)
+
+    def weigh(self, factors: Mapping[str, float]) -> None:
+        """Multiply the weights of signals by what people's decisions have made of them (1 for those not named)."""
+        self.factors = factors
+        self.use(self.policy)
 
     async def submit(
         self, submission: Submission, actions: Actions, done: Callable[[Judgement, Outcome], None]
@@ -90,10 +96,11 @@ class Pipeline:
         message = message or parse(submission.content)
         sender = sender or self.identifier.identify(submission, message.headers)
         opinion = self.model.score(message) if self.model and self.panel.reads_content else None
-        said, recipients = opinion[0] if opinion else 0.0, submission.envelope.recipients
-        seen = Observation(now, sender, recipients, traits(sender, message), message.fingerprint, said)
+        seen = observe(submission, sender, message, opinion[0] if opinion else 0.0, now)
         memory = await self.reputation.recall(seen, count=count and held_for is None)
-        carried = sums(memory.sender, now, self.reputation.half_life)
+        # What speaks against a sender fades with time, but mail that was held for it is not let go by waiting alone.
+        faded_to = now if held_for is None else memory.sender.sums_at
+        carried = sums(memory.sender, faded_to, self.reputation.half_life)
         asked = self.scanners if self.panel.reads_opinions and not memory.sender.suspended else None
         opinions = await asked.ask(submission, message) if asked else ()
         view = View(submission, sender, message, memory, opinion, now, opinions)

@@ -13,11 +13,11 @@ class Thresholds(Table, frozen=True):
 
     watch: float = 3.0
     """The sender is watched."""
-    hold: float = 6.0
+    hold: float = 5.0
     """Mail is held."""
-    quarantine: float = 9.0
+    quarantine: float = 8.0
     """Mail is kept from the world until a person decides."""
-    suspend: float = 12.0
+    suspend: float = 11.0
     """The sender is suspended."""
 
 

@@ -38,6 +38,7 @@ class Message:
     """What a message says. Everything below the header is read at first use and then kept; nothing here raises."""
 
     __slots__ = (
+        "_bare",
         "_body",
         "_content",
         "_defects",
@@ -64,6 +65,7 @@ class Message:
         self._subject: tuple[str, bool] | None = None
         self._body: Body | None = None
         self._view: View | None = None
+        self._bare: str | None = None
         self._lower: str | None = None
         self._words: list[str] | None = None
         self._written: list[str] | None = None
@@ -175,8 +177,17 @@ class Message:
 
     @property
     def language(self) -> str:
-        """A guess at the language or script of the text (`en`, `de`, `cyrillic`, `cjk` ...); empty if unclear."""
-        return language.guess(self.lower_text)
+        """A guess at the language or script of the text (`en`, `de`, `cyrillic`, `cjk` ...); empty if unclear.
+
+        HTML counts as it stands between its tags, as for the fingerprint.
+        """
+        return language.guess(self._bare_text())
+
+    def _bare_text(self) -> str:
+        if self._bare is None:
+            body = self._read()
+            self._bare = html.source_text(body.lower_html) if body.html else self.lower_text
+        return self._bare
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -253,10 +264,8 @@ class Message:
         HTML counts as it stands between its tags: a tree of it, which costs more than all the rest, is not built.
         """
         if self._fingerprint is None:
-            body = self._read()
-            if body.html:
-                text = html.source_text(body.lower_html)
-                words = fingerprint.words_of(text, address.names(self.headers.get("to")))
+            if self.html:
+                words = fingerprint.words_of(self._bare_text(), address.names(self.headers.get("to")))
             else:
                 words = self.constant_words()
             self._fingerprint = fingerprint.exact(words)

@@ -8,8 +8,10 @@ mail goes on.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from asyncio import Future
+from collections.abc import Callable, Sequence
 from importlib import resources
+from typing import Any
 
 import msgspec
 
@@ -21,7 +23,7 @@ from outbound_guard.reputation.memory import (
     OUTCOMES,
     SLOTS,
     TRAITS,
-    Campaign,
+    Company,
     Memory,
     decode_profile,
     decode_traffic,
@@ -36,7 +38,7 @@ __all__ = [
     "OUTCOMES",
     "SLOTS",
     "TRAITS",
-    "Campaign",
+    "Company",
     "Evidence",
     "Memory",
     "Observation",
@@ -49,13 +51,15 @@ __all__ = [
 _CAMPAIGN_KEPT = 7 * 86_400
 """Seconds a campaign is remembered after its last message."""
 
+_STRANGERS_KEPT = 3 * 86_400
+"""The same for what strangers share: addresses change hands."""
 _RECIPIENTS_KNOWN = 2000
 """Recipients of one message that are looked up and remembered; the rest is only counted."""
 
 
 # How numbers go into the scripts: packed, which costs a tenth of numbers as text (learn.lua, recall.lua).
 _LOOK_UP = struct.Struct("<dBH")
-_HEAD = struct.Struct("<dBdBBfHHBBBB")
+_HEAD = struct.Struct("<dBdBBBfHHBBBB")
 _EVIDENCE = struct.Struct("<Bfff")
 _OUTCOME = struct.Struct("<BH")
 _SUSPEND = {"": 0, "sender": 1, "account": 2}
@@ -73,6 +77,10 @@ class Observation(msgspec.Struct, frozen=True):
     """Of the normalised text; 0 for none."""
     content: float = 0.0
     """What the content model says of it, in nats."""
+    server: str = ""
+    """The customer's mail server that handed it in, if one did."""
+    sketch: Callable[[], Sequence[int]] = tuple
+    """Gives the sketch of the text (content.fingerprint.bands), which is made for strangers only."""
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -98,31 +106,31 @@ class Reputation:
         self._recall = state.script(lua(record + script_text("recall")))
         self._learn = state.script(lua(record + script_text("learn")))
         self._pardon = state.script(lua(record + script_text("pardon")))
-        self._campaign = state.script(script_text("campaign"))
+        self._company = state.script(script_text("company"))
         self._mark = state.script(script_text("mark"))
 
     async def recall(self, seen: Observation, *, count: bool = True) -> Memory:
-        """Read what is known, and unless `count` is False count the message; NOTHING while the store is down."""
+        """Read what is known, and unless `count` is False count the message; NOTHING while the store is down.
+
+        One round trip; two for strangers.
+        """
         sender = seen.sender
         keys = keys_of(sender)
         hashes = [
             b"" if value is None else hashed(kind + value) for kind, value in zip(TRAITS, seen.traits, strict=True)
         ]
         hashes += [hashed("rcpt" + address.lower()) for address in seen.recipients[:_RECIPIENTS_KNOWN]]
-        counting = b"1" if count else b"0"
         arguments = [_LOOK_UP.pack(seen.now, count, min(len(seen.recipients), 65_535)), *hashes]
         try:
             remembering = self._state.start(self._recall, keys, arguments)
             campaign = None
             if seen.fingerprint:
-                told = await self._state.call(
-                    self._campaign, _campaign_keys(seen.fingerprint), [hashed(sender.name), counting, _CAMPAIGN_KEPT]
-                )
-                campaign = Campaign(*told)
+                asking = self._ask(b"%x" % seen.fingerprint, sender.name, _CAMPAIGN_KEPT, count=count)
+                campaign = Company(*await asking)
             sender_traffic, account_traffic, profile, account, new_recipients, traits, networks = await remembering
         except StateDown:
             return NOTHING
-        return Memory(
+        memory = Memory(
             sender=decode_profile(profile),
             account=decode_profile(account),
             sender_traffic=decode_traffic(sender_traffic),
@@ -135,6 +143,36 @@ class Reputation:
             hashes=tuple(hashes),
             networks=networks,
         )
+        return await self._with_company(memory, seen, count) if memory.strange else memory
+
+    async def _with_company(self, memory: Memory, seen: Observation, count: bool) -> Memory:
+        """The memory of a sender that is strange, with what is known of those who have something in common with it.
+
+        Texts that are nearly the same share at least two hashes of their sketches, so the second best of these says how
+        many senders there are.
+        """
+        sender, sketch = seen.sender, seen.sketch()
+        shared = {"account": (b"&" + sender.account.encode(), sender.name)}
+        if seen.server:
+            shared["server"] = (b"%" + seen.server.encode(), sender.account)
+        if sender.client_ip and memory.is_new("network"):
+            shared["address"] = (b"@" + sender.client_ip.encode(), sender.account)
+        company = (*[(b"~%x" % value, sender.account) for value in sketch], *shared.values())
+        try:
+            asked = [self._ask(name, member, _STRANGERS_KEPT, count=count) for name, member in company]
+            found = [Company(*await told) for told in asked]
+        except StateDown:
+            return memory
+        near = sorted(found[: len(sketch)], key=lambda company: (company.hot, company.senders))
+        return msgspec.structs.replace(
+            memory,
+            near=near[-2] if len(near) > 1 else None,
+            neighbours=dict(zip(shared, found[len(sketch) :], strict=True)),
+            company=company,
+        )
+
+    def _ask(self, name: bytes, sender: str, keep: int, *, count: bool) -> Future[Any]:
+        return self._state.start(self._company, _shared(name), [hashed(sender), b"1" if count else b"0", keep])
 
     def learn(
         self,
@@ -144,6 +182,7 @@ class Reputation:
         *,
         habit: bool,
         went_out: bool = False,
+        copy: bool = False,
         suspend: str = "",
         suspicious: bool = False,
         uncount: bool = False,
@@ -151,24 +190,26 @@ class Reputation:
     ) -> None:
         """Write behind what was found.
 
-        `habit`: the message may become one; `went_out`: its content counts as what the sender writes; `suspend`: "",
-        "sender" or "account"; `suspicious`: note it against the campaign; `uncount`: the message did not go out, so it
+        `habit`: the message may become one; `went_out`: its content counts as what the sender writes; `copy`: it
+        repeats a text; `suspend`: "", "sender" or "account"; `suspicious`: note it against the campaign and what else
+        the sender shares with others; `uncount`: the message did not go out, so it
         takes nothing from the sender's limits; `outcomes`: what the world answered already.
         """
         recipients = min(len(seen.recipients), 65_535)
-        head = (habit, went_out, seen.content, recipients, memory.new_recipients, _SUSPEND[suspend], uncount)
+        head = (habit, went_out, copy, seen.content, recipients, memory.new_recipients, _SUSPEND[suspend], uncount)
         present = b"".join([b"0" if value is None else b"1" for value in seen.traits])
         new = b"".join([b"1" if is_new else b"0" for is_new in memory.new_traits])
         hashes = memory.hashes if habit else ()
         self._write(seen.sender, seen.now, head, evidence, outcomes, (present, new, *hashes))
-        if suspicious and seen.fingerprint:
-            self._state.later(
-                self._mark, _campaign_keys(seen.fingerprint)[::2], [hashed(seen.sender.name), b"", _CAMPAIGN_KEPT]
-            )
+        if suspicious:
+            if seen.fingerprint:
+                self._mark_as(b"%x" % seen.fingerprint, hashed(seen.sender.name), b"", _CAMPAIGN_KEPT)
+            for name, member in memory.company:
+                self._mark_as(name, hashed(member), b"", _STRANGERS_KEPT)
 
     def outcome(self, sender: Sender, now: float, outcomes: Outcomes, evidence: Sequence[Evidence]) -> None:
         """Write behind what the world answered at `now` (unix seconds), and what that says."""
-        self._write(sender, now, (False, False, 0.0, 0, 0, 0, False), evidence, outcomes, (b"", b""))
+        self._write(sender, now, (False, False, False, 0.0, 0, 0, 0, False), evidence, outcomes, (b"", b""))
 
     def _write(
         self,
@@ -193,8 +234,10 @@ class Reputation:
     def judged(self, fingerprint: int, *, good: bool) -> None:
         """Write behind that a person released (`good`) or confirmed the campaign with this fingerprint."""
         if fingerprint:
-            keys = _campaign_keys(fingerprint)[::2]
-            self._state.later(self._mark, keys, [b"", b"good" if good else b"bad", _CAMPAIGN_KEPT])
+            self._mark_as(b"%x" % fingerprint, b"", b"good" if good else b"bad", _CAMPAIGN_KEPT)
+
+    def _mark_as(self, name: bytes, sender: bytes, said: bytes, keep: int) -> None:
+        self._state.later(self._mark, _shared(name), [sender, said, keep])
 
     async def pardon(self, sender: str, account: str, now: float, *, mistake: bool) -> None:
         """Forget the suspicion against a sender (and its account) and lift the suspension. Raises StateDown."""
@@ -208,6 +251,6 @@ def script_text(name: str) -> str:
     return resources.files(__name__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
 
 
-def _campaign_keys(fingerprint: int) -> list[bytes]:
-    tag = b"{%x}" % fingerprint
-    return [b"c:" + tag, b"cs:" + tag, b"ch:" + tag]
+def _shared(name: bytes) -> list[bytes]:
+    """The keys of what several may share: a fingerprint, part of a sketch (~), address (@), account (&), server (%)."""
+    return [b"c:{%b}" % name, b"ch:{%b}" % name]

@@ -1,10 +1,9 @@
 -- Write down what a judgement found and what the world answered. Written behind, not awaited.
 -- KEYS  1 sender's traffic   2 account's traffic   3 sender's profile   4 account's profile
 --       5 what the keeper of the habits knows (set of 32-bit hashes)   6 traits that are not known yet (by the time they were first seen)
--- ARGV  1 packed ('<dBdBBfHHBBBB'; numbers in one string cost a tenth of numbers as text): now, which profile keeps the
+-- ARGV  1 packed ('<dBdBBBfHHBBBB'; numbers in one string cost a tenth of numbers as text): now, which profile keeps the
 --         habits (1 sender, 2 account), half-life of evidence (seconds), 1 if the message may become a habit, 1 if it went
---         out, weight of its
---         content (nats), recipients, new recipients, suspend as of now (0 no, 1 sender, 2 account), 1 to take the message out of the windows again,
+--         out, 1 if it repeats a text, weight of its content (nats), recipients, new recipients, suspend as of now (0 no, 1 sender, 2 account), 1 to take the message out of the windows again,
 --         number of pieces of evidence, number of outcomes
 --       2 packed: for each piece of evidence ('<Bfff') slot, weight (nats), lowest and highest sum;
 --         for each outcome ('<BH') its number (0-based) and its recipients
@@ -13,8 +12,8 @@
 
 local MOST_YOUNG = 500  -- traits that wait to become known (YOUNG: memory.py)
 
-local now, keeper, half_life, habit, went_out, content, recipients, new, suspend, uncount, evidence, outcomes =
-    struct.unpack('<dBdBBfHHBBBB', ARGV[1])
+local now, keeper, half_life, habit, went_out, copy, content, recipients, new, suspend, uncount, evidence, outcomes =
+    struct.unpack('<dBdBBBfHHBBBB', ARGV[1])
 local at = 1
 local sender, sender_is_new = read(PROFILE, KEYS[3])
 
@@ -82,6 +81,7 @@ if habit == 1 then
         if v[P.messages] == 0 then redis.call('EXPIRE', KEYS[5], KEEP) end
     end
     v[P.messages] = v[P.messages] + 1
+    v[P.copied] = v[P.copied] + (copy - v[P.copied]) / math.min(v[P.messages], 200)
     v[P.recipients] = v[P.recipients] + recipients
     v[P.new] = v[P.new] + new
     if v[P.recipients] > MOST_RECIPIENTS then halve(v, P.recipients) end

@@ -1,5 +1,5 @@
--- Note against a campaign that a sender of it is under suspicion, or that a person has judged it.
--- KEYS  1 hash of the campaign   2 its senders under suspicion
+-- Note against what several may share (company.lua) that a sender of it is under suspicion, or what a person said of it.
+-- KEYS  1 its senders, and what people said (hash)   2 its senders under suspicion (set)
 -- ARGV  1 sender's hash or ''   2 '' or 'good' or 'bad'   3 seconds to keep it
 
 if ARGV[1] ~= '' then

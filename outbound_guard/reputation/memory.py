@@ -15,9 +15,10 @@ from typing import Any
 
 import msgspec
 
-TRAITS = ("network", "from", "name", "software", "zone", "script")
+TRAITS = ("network", "from", "name", "software", "zone", "script", "reply", "language", "charset", "hours")
 """What a sender is known by, beside the recipients: the client's network, the From address and display name, the
-program that writes the mail, the time zone of its Date field, and, for an account, the scripts in it."""
+program that writes the mail, the time zone of its Date field, for an account the scripts in it, a Reply-To that leads
+elsewhere, the language and charset of its texts, and the time of day."""
 
 OUTCOMES = ("delivered", "unknown_user", "refused", "our_address", "later", "complaint")
 """What the world answered, by class, as far as it speaks about the sender."""
@@ -29,6 +30,8 @@ habit by noon. Recipients become known at once."""
 SLOTS = 16
 """Running sums of evidence a record has room for: one for each signal, in the order of `signals.CHECKS`."""
 
+_ACQUAINTED = 20
+"""Messages after which a sender is no stranger any more."""
 _WINDOWS = ("minute", "hour", "day")
 _COUNTS = ("messages", "recipients", "new")
 Fields = tuple[tuple[str, str], ...]
@@ -47,6 +50,7 @@ PROFILE: Fields = (
     ("new", "f"),
     ("content", "f"),
     ("content_seen", "f"),
+    ("copied", "f"),
     *((f"{t}_{c}", "f") for t in TRAITS for c in ("seen", "new")),
     *((o, "f") for o in OUTCOMES),
     ("outcomes_at", "d"),
@@ -135,17 +139,19 @@ def recent(traffic: Any, window: str, what: str, now: float) -> float:
     return current * (1 - into / length) if start == index - 1 else 0.0
 
 
-class Campaign(msgspec.Struct, frozen=True):
-    """One text, wherever it was seen."""
+class Company(msgspec.Struct, frozen=True):
+    """Who else has sent what several may share: a text, or mail from one address."""
 
     senders: int = 0
-    """Senders that have sent it, this one included."""
+    """Senders that have, this one included."""
     hot: int = 0
-    """Other senders that were under suspicion when they sent it."""
+    """Other senders that were under suspicion when they did."""
     good: int = 0
     """Decisions of people that released it."""
     bad: int = 0
     """Decisions of people that confirmed it as abuse."""
+    times: int = 0
+    """How often this sender has, this time included."""
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -163,7 +169,15 @@ class Memory(msgspec.Struct, frozen=True):
     """Values that are not known (yet)."""
     first_seen: bool = False
     """True if one of them, or a recipient, was never seen before; else they were seen in the last hours already."""
-    campaign: Campaign | None = None
+    campaign: Company | None = None
+    """Of the text; None if it is too short."""
+    near: Company | None = None
+    """Of texts that are nearly the same; None if it is no stranger."""
+    neighbours: dict[str, Company] = {}
+    """Strangers of late by what they share: `address`, the accounts to which this client's network was new; `account`,
+    its senders; `server`, its accounts. Empty if it is no stranger."""
+    company: tuple[tuple[bytes, str], ...] = ()
+    """What was looked up for these two: names, and as whom this sender counts there."""
     hashes: tuple[bytes, ...] = ()
     """Of traits and recipients, as they were looked up."""
     networks: int = 0
@@ -175,6 +189,13 @@ class Memory(msgspec.Struct, frozen=True):
     def keeper(self) -> Any:
         """The profile whose habits count."""
         return self.account if self.keeps == "account" else self.sender
+
+    @property
+    def strange(self) -> bool:
+        """True if it comes from where, or from a script that, it never came from, or little is known of the sender."""
+        if not self.available:
+            return False
+        return self.keeper.messages < _ACQUAINTED or self.is_new("network") or self.is_new("script")
 
     @property
     def hour_peak(self) -> float:

@@ -19,7 +19,7 @@ the score.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -32,7 +32,10 @@ from outbound_guard.signals import (
     campaign,
     clients,
     content,
+    copies,
     from_address,
+    manner,
+    neighbours,
     rate,
     recipients,
     refusals,
@@ -58,6 +61,9 @@ CHECKS: tuple[ModuleType, ...] = (
     software,
     content,
     scanners,
+    copies,
+    neighbours,
+    manner,
 )
 
 
@@ -70,6 +76,10 @@ day, and is one finding however often it is used meanwhile."""
 
 _USUAL = -0.5
 """Nats that the checks of habit say together at the least."""
+
+
+LEAST_FACTOR, MOST_FACTOR = 2 / 3, 3 / 2
+"""Bounds of what people's decisions make of a weight: they can neither turn a signal off nor let it decide alone."""
 
 
 class _Armed(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,12 +102,18 @@ class _Armed(msgspec.Struct, frozen=True, kw_only=True):
 class Panel:
     """The checks that a policy has in use."""
 
-    def __init__(self, policy: Policy) -> None:
-        """Arm the checks. Raises ConfigError for an unknown signal or setting, naming it."""
+    def __init__(self, policy: Policy, factors: Mapping[str, float] | None = None) -> None:
+        """Arm the checks. Raises ConfigError for an unknown signal or setting, naming it.
+
+        `factors`: what the weights of signals are multiplied by besides `scale`, as this installation has learned from
+        people's decisions; at least LEAST_FACTOR and at most MOST_FACTOR, whatever is asked for.
+        """
         tables = dict(policy.signal)
         self._armed: list[_Armed] = []
         for slot, check in enumerate(CHECKS):
-            armed = _arm(slot, check, tables.pop(check.NAME, {}))
+            learned = (factors or {}).get(check.NAME, 1.0)
+            factor = 1.0 if check.VOLUME else min(max(learned, LEAST_FACTOR), MOST_FACTOR)
+            armed = _arm(slot, check, tables.pop(check.NAME, {}), factor)
             if armed:
                 self._armed.append(armed)
         if tables:
@@ -180,7 +196,7 @@ def names() -> list[str]:
     return [check.NAME for check in CHECKS]
 
 
-def _arm(slot: int, check: ModuleType, table: dict[str, Any]) -> _Armed | None:
+def _arm(slot: int, check: ModuleType, table: dict[str, Any], factor: float) -> _Armed | None:
     table = dict(table)
     mode = table.pop("mode", "on")
     scale = table.pop("scale", 1.0)
@@ -200,14 +216,15 @@ def _arm(slot: int, check: ModuleType, table: dict[str, Any]) -> _Armed | None:
         name=check.NAME,
         look=check.look,
         settings=settings,
-        scale=float(scale),
+        scale=float(scale) * factor,
         shadow=mode == "shadow",
         volume=check.VOLUME,
         needs_memory=check.NEEDS_MEMORY,
         adds_up=check.ADDS_UP,
         habit=check.HABIT,
-        low=check.LOW,
-        high=check.HIGH,
+        # A factor below 1 counts also for what is beyond the bounds; one above 1 does not widen them.
+        low=check.LOW * min(factor, 1.0),
+        high=check.HIGH * min(factor, 1.0),
     )
 
 

@@ -35,8 +35,13 @@ def look(view: View, settings: Settings) -> Finding | None:
         return settings.confirmed, f"this text was confirmed as abuse {campaign.bad} times"
     if campaign.good > campaign.bad:
         return -settings.confirmed, f"this text was released {campaign.good} times"
+    if view.sender.kind == "forwarder":
+        return None
     # Forwarders and shops with one template share texts too: what counts is that its senders are suspects.
-    if campaign.hot >= 2 and campaign.hot * 2 >= campaign.senders - 1 and view.sender.kind != "forwarder":
+    near, which = view.memory.near, "this text"
+    if near is not None and near.hot > campaign.hot:
+        campaign, which = near, "nearly this text"
+    if campaign.hot >= 2 and campaign.hot * 2 >= campaign.senders - 1:
         weight = min(settings.most, settings.hot * log1p(campaign.hot))
-        return weight, f"{campaign.hot} of {campaign.senders - 1} other senders of this text are under suspicion"
+        return weight, f"{campaign.hot} of {campaign.senders - 1} other senders of {which} are under suspicion"
     return None

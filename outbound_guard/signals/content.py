@@ -24,6 +24,8 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Part of what this sender's mail always scores that is taken off: a pharmacy writes about medicines."""
     usual_most: float = 2.5
     """Nats that can be taken off for that."""
+    visitors: float = 0.4
+    """Part that counts of what a script writes to whom it always writes: visitors of a site fill in its form."""
 
 
 def look(view: View, settings: Settings) -> Finding | None:
@@ -37,6 +39,8 @@ def look(view: View, settings: Settings) -> Finding | None:
     weight = min(max(said, settings.low), settings.high)
     if weight > 0:
         weight = max(0.0, weight - usual)
+        if view.sender.kind == "script" and not view.memory.new_recipients:
+            weight *= settings.visitors
     if usual >= 0.1:
         why = f"{why}; {said:+.1f}, of which {usual:.1f} is usual for this sender"
     return weight, why

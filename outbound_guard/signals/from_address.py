@@ -1,4 +1,4 @@
-"""A From address or display name that is not this sender's own or usual one."""
+"""A From address, display name or Reply-To that is not this sender's own or usual one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ NEEDS_MEMORY = True
 ADDS_UP = True
 HABIT = True
 LOW, HIGH = -0.5, 4.0
+_WORDS = {"from": "From address", "name": "display name", "reply": "Reply-To"}
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -25,25 +26,30 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How often an owner does of whom nothing is known."""
     foreign: float = 0.7
     """Nats for a new From address outside the sender's own domain."""
+    reply_elsewhere: float = 0.3
+    """Nats for a new Reply-To in another domain than From: the answers are to reach somebody else."""
     imitation: float = 1.5
     """Nats for a display name that shows another address than the one behind it."""
 
 
 def look(view: View, settings: Settings) -> Finding | None:
-    """Novelty of From address and display name, foreign domain, imitation."""
+    """Novelty of From address, display name and Reply-To, foreign domain, imitation."""
     if view.sender.kind == "forwarder":
         return None
     memory, message = view.memory, view.message
     weight, reasons = 0.0, []
-    for trait, value in (("from", message.from_address), ("name", message.display_name)):
-        if not value:
+    values = (("from", message.from_address), ("name", message.display_name), ("reply", message.reply_to))
+    for trait, value in values:
+        if not value or not memory.has(trait):
             continue
         seen, new = memory.habit(trait)
         is_new = memory.is_new(trait)
         part = novelty.weight(is_new, seen, new, stranger=settings.stranger, prior=settings.prior)
         weight += part
         if is_new and part > 0.05:
-            reasons.append(f"{'From address' if trait == 'from' else 'display name'} {value!r} is new")
+            reasons.append(f"{_WORDS[trait]} {value!r} is new")
+            if trait == "reply" and domain_of(value) != message.from_domain:
+                weight += settings.reply_elsewhere
             foreign = (
                 trait == "from" and view.sender.kind == "mailbox" and message.from_domain != domain_of(view.sender.name)
             )

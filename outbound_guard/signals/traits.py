@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from outbound_guard.content import Message
-from outbound_guard.mail import Sender
+from outbound_guard.content.fingerprint import bands
+from outbound_guard.mail import Sender, Submission
+from outbound_guard.reputation import TRAITS, Observation
 
 _ORDERED = frozenset(("date", "from", "to", "subject", "message-id", "mime-version", "content-type"))
 
 
-def traits(sender: Sender, message: Message) -> tuple[str | None, ...]:
-    """Network, From address, display name, software, time zone, script; None for what the message does not show."""
+def observe(submission: Submission, sender: Sender, message: Message, said: float, now: float) -> Observation:
+    """What of a submission is looked up and remembered. `said`: its content's weight (nats); `now`: unix seconds."""
+    return Observation(
+        now,
+        sender,
+        submission.envelope.recipients,
+        traits(sender, message, now),
+        message.fingerprint,
+        said,
+        submission.server or "",
+        lambda: bands(message.sketch),
+    )
+
+
+def traits(sender: Sender, message: Message, now: float) -> tuple[str | None, ...]:
+    """The values of TRAITS at `now` (unix seconds); None for what the message does not show."""
     if sender.kind == "forwarder":
-        return (None,) * 6  # What is forwarded has the habits of others.
+        return (None,) * len(TRAITS)  # What is forwarded has the habits of others.
+    reply_to = message.reply_to
     return (
         network(sender.client_ip) if sender.client_ip else None,
         message.from_address or None,
@@ -19,6 +36,10 @@ def traits(sender: Sender, message: Message) -> tuple[str | None, ...]:
         software(message),
         time_zone(message.headers.get("date")),
         sender.script,
+        reply_to if reply_to and reply_to != message.from_address else None,
+        message.language or None,
+        message.charset or None,
+        hours(now) if sender.kind == "mailbox" else None,
     )
 
 
@@ -41,3 +62,9 @@ def time_zone(date: str | None) -> str | None:
         return None
     zone = date.partition(" (")[0].rstrip()[-5:]
     return zone if zone[:1] in ("+", "-") and zone[1:].isdigit() else None
+
+
+def hours(now: float) -> str:
+    """A quarter of a day (UTC), on a working day or at the weekend: people have their hours."""
+    day, seconds = divmod(now, 86_400)
+    return f"{'weekend' if (day + 3) % 7 > 4 else 'week'} {int(seconds // 21_600)}"  # The first day was a Thursday.

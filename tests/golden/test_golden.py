@@ -18,7 +18,7 @@ import pytest
 from outbound_guard.config import Policy
 from outbound_guard.content import parse
 from outbound_guard.mail import Envelope, Sender, Submission
-from outbound_guard.reputation import SLOTS, TRAITS, Campaign, Memory
+from outbound_guard.reputation import SLOTS, TRAITS, Company, Memory
 from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC
 from outbound_guard.scanners import Opinion
 from outbound_guard.signals import CHECKS, Panel, View
@@ -38,7 +38,8 @@ def view_of(case: dict[str, Any]) -> View:
         Sender,
     )
     remembered = dict(case.get("memory", {}))
-    campaign = remembered.pop("campaign", None)
+    companies = {name: Company(**remembered.pop(name)) for name in ("campaign", "near") if name in remembered}
+    neighbours = {shared: Company(**company) for shared, company in remembered.pop("neighbours", {}).items()}
     new_traits = remembered.pop("new_traits", [])
     new_recipients = remembered.pop("new_recipients", 0)
     networks = remembered.pop("networks", 0)
@@ -52,7 +53,8 @@ def view_of(case: dict[str, Any]) -> View:
         networks=networks,
         new_recipients=new_recipients,
         new_traits=tuple(trait in new_traits for trait in TRAITS),
-        campaign=Campaign(**campaign) if campaign else None,
+        neighbours=neighbours,
+        **companies,
     )
     submission = Submission("i", NOW, envelope, content, "192.0.2.1")
     opinion = tuple(case["opinion"]) if "opinion" in case else None
@@ -99,7 +101,7 @@ def test_the_usual_form_is_no_proof_of_innocence() -> None:
     assert all(weights[name] <= 0 for name in habit & weights.keys())
     assert weights["content"] == 3.0
     # What speaks against the sender is not cut down, and where the sum is above the bound nothing is.
-    long_usual[[check.NAME for check in CHECKS].index("clients")] = 3.0
+    long_usual[[check.NAME for check in CHECKS].index("clients")] = 4.0
     signals, _ = Panel(Policy()).look(view, long_usual)
     weights = {signal.name: signal.weight for signal in signals}
     assert weights["clients"] > 2.0

@@ -27,12 +27,12 @@ def signal(weight: float, *, volume: bool = False, shadow: bool = False) -> Sign
     [
         ([], "relay", False),
         ([2.9], "relay", False),
-        ([5.9], "relay", False),
-        ([6.0], "hold", False),
-        ([8.9], "hold", False),
-        ([9.0], "quarantine", False),
-        ([12.0], "quarantine", True),
-        ([9.0, -4.0], "relay", False),
+        ([4.9], "relay", False),
+        ([5.0], "hold", False),
+        ([7.9], "hold", False),
+        ([8.0], "quarantine", False),
+        ([11.0], "quarantine", True),
+        ([8.5, -4.0], "relay", False),
     ],
 )
 def test_the_sum_of_the_evidence_decides(weights: list[float], action: str, suspends: bool) -> None:

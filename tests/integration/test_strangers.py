@@ -1,0 +1,158 @@
+"""Strangers and the company they keep, against a real store: one address in many accounts, one account or server taken
+over, one text in many wordings. The path is the product's own: messages in, verdicts out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outbound_guard.content.fingerprint import bands
+from outbound_guard.content.message import Message
+from outbound_guard.mail import Sender
+from outbound_guard.reputation import Company, Memory, Observation, Reputation
+from outbound_guard.reputation.memory import TRAITS
+from outbound_guard.state import State
+from outbound_guard.state.embedded import EmbeddedServer
+
+DAY = 86_400.0
+START = 1_800_000_000.0 - 1_800_000_000.0 % DAY
+BOT = "203.0.113.9"
+TEXT = (
+    "Dear customer, we were not able to deliver the parcel with the number {} to your address, since the postage was "
+    "not paid in full. Please confirm the delivery within {} hours and pay the difference, or the parcel goes back "
+    "to the sender. {} Your parcel service wishes you a pleasant day and looks forward to serving you again very soon."
+)
+
+
+@pytest.fixture
+async def reputation(tmp_path: Path) -> AsyncIterator[Reputation]:
+    server = EmbeddedServer(tmp_path, persist=False)
+    assert await server.start()
+    state = await State.connect(server.url, timeout=10.0, count=lambda *labels, by=1: None)
+    yield Reputation(state)
+    await state.close()
+    await server.stop()
+
+
+def mailbox(name: str, client: str = BOT) -> Sender:
+    return Sender(name.partition("@")[2], name, "mailbox", "sasl", client)
+
+
+def seen(
+    sender: Sender, *, network: str = "203.0", text: str = "", server: str = "", now: float = START
+) -> Observation:
+    values: dict[str, Any] = {"network": network, "script": sender.script}
+    message = Message(b"From: a@b.example\r\n\r\n" + text.encode())
+    traits = tuple(values.get(name) for name in TRAITS)
+    return Observation(now, sender, (), traits, message.fingerprint, 0.0, server, lambda: bands(message.sketch))
+
+
+async def send(reputation: Reputation, what: Observation, *, suspicious: bool = False, times: int = 1) -> Memory:
+    """Send it, under suspicion or as a habit; what was known of the sender at the last time."""
+    for _ in range(times):
+        memory = await reputation.recall(what)
+        reputation.learn(what, memory, (), habit=not suspicious, suspicious=suspicious)
+        await reputation._state.flush()
+    return memory
+
+
+async def acquaint(reputation: Reputation, sender: Sender) -> None:
+    """A sender with a past at another place, long ago."""
+    home = mailbox(sender.name, "192.0.2.7")
+    await send(reputation, seen(home, network="192.0", now=START - 5 * DAY), times=25)
+    await send(reputation, seen(home, network="192.0", now=START - 4 * DAY))
+
+
+async def test_of_whom_much_is_known_nobody_else_is_asked(reputation: Reputation) -> None:
+    anna = mailbox("anna@example.com")
+    await acquaint(reputation, anna)
+    at_home = await reputation.recall(seen(anna, network="192.0", text=TEXT))
+    assert not at_home.strange
+    assert (at_home.neighbours, at_home.near, at_home.company) == ({}, None, ())
+    away = await reputation.recall(seen(anna, text=TEXT))
+    assert away.strange
+    assert away.neighbours["address"] == Company(senders=1, times=1)
+
+
+async def test_one_address_that_is_new_to_many_accounts(reputation: Reputation) -> None:
+    for number in range(3):
+        await send(reputation, seen(mailbox(f"one@customer{number}.example")), suspicious=True)
+    memory = await reputation.recall(seen(mailbox("anna@example.com")))
+    address = memory.neighbours["address"]
+    assert (address.senders, address.hot) == (4, 3)
+    # Elsewhere it is another story, and an office is one account.
+    assert (await reputation.recall(seen(mailbox("anna@example.com", "203.0.113.10")))).neighbours["address"].hot == 0
+    for number in range(3):
+        await send(reputation, seen(mailbox(f"{number}@office.example", "203.0.113.77")), suspicious=True)
+    office = await reputation.recall(seen(mailbox("boss@office.example", "203.0.113.77")))
+    assert (office.neighbours["address"].senders, office.neighbours["address"].hot) == (1, 0)
+    assert (office.neighbours["account"].senders, office.neighbours["account"].hot) == (4, 3)
+
+
+async def test_a_server_that_was_taken_over(reputation: Reputation) -> None:
+    def script(account: str) -> Sender:
+        return Sender(f"web1/{account}", f"web1/{account}:x.php", "script", "header:X-PHP-Script", script="x.php")
+
+    for number in range(3):
+        await send(reputation, seen(script(f"uid{number}"), server="web1"), suspicious=True)
+    memory = await reputation.recall(seen(script("uid9"), server="web1"))
+    assert (memory.neighbours["server"].senders, memory.neighbours["server"].hot) == (4, 3)
+    assert "server" not in (await reputation.recall(seen(script("uid9")))).neighbours
+
+
+async def test_a_reworded_text_is_known_and_another_is_not(reputation: Reputation) -> None:
+    closings = ("Thank you for your trust.", "We are sorry for the delay.", "Have a look at our new tariffs!")
+    for number, closing in enumerate(closings):
+        wording = seen(mailbox(f"one@customer{number}.example"), text=TEXT.format(4711, 48, closing))
+        memory = await send(reputation, wording, suspicious=True)
+        assert memory.campaign is not None
+        assert memory.campaign.senders == 1  # The text itself is another one each time.
+        assert memory.near is not None
+        assert memory.near.hot == number
+    letter = (
+        "Good morning Bob, as we said on the telephone I send you the minutes of our last meeting. Please look "
+        "through them and tell me by Friday what is missing; the next meeting will be in the small hall, with cake."
+    )
+    memory = await reputation.recall(seen(mailbox("anna@example.com"), text=letter))
+    assert memory.near is not None
+    assert memory.near.hot == 0
+
+
+async def test_a_sender_is_not_its_own_company(reputation: Reputation) -> None:
+    anna = seen(mailbox("anna@example.com"), text=TEXT, server="mx1")
+    await send(reputation, anna, suspicious=True, times=3)
+    memory = await reputation.recall(anna)
+    assert memory.campaign is not None
+    assert memory.campaign.times == 4
+    assert memory.near is not None
+    assert {memory.campaign.hot, memory.near.hot, *(c.hot for c in memory.neighbours.values())} == {0}
+    assert {memory.campaign.senders, memory.near.senders, *(c.senders for c in memory.neighbours.values())} == {1}
+
+
+async def test_looking_counts_nobody(reputation: Reputation) -> None:
+    anna = seen(mailbox("anna@example.com"), text=TEXT)
+    looked = await reputation.recall(anna, count=False)
+    assert looked.neighbours["address"] == Company()
+    assert (await reputation.recall(anna)).neighbours["address"] == Company(senders=1, times=1)
+
+
+async def test_who_repeats_texts_is_known_for_it(reputation: Reputation) -> None:
+    what = seen(mailbox("shop@example.com"), text=TEXT)
+    for _ in range(40):
+        memory = await reputation.recall(what)
+        assert memory.campaign is not None
+        reputation.learn(what, memory, (), habit=True, copy=memory.campaign.times > 2)
+        await reputation._state.flush()
+    memory = await reputation.recall(what, count=False)
+    assert 0.9 < memory.sender.copied < 1
+
+
+async def test_without_the_store_strangers_are_let_pass(tmp_path: Path) -> None:
+    state = await State.connect(f"unix://{tmp_path}/none.sock", timeout=1.0, count=lambda *labels, by=1: None)
+    memory = await Reputation(state).recall(seen(mailbox("anna@example.com"), text=TEXT))
+    assert not memory.available
+    assert not memory.strange
+    await state.close()
