@@ -7,11 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmarks import detection_lab as lab
+from benchmarks import detection_left_out as left_out
 from benchmarks import detection_report as report
+from outbound_guard.config import Policy
 from outbound_guard.signals import CHECKS
 
 RESULTS = Path(__file__).resolve().parent / "results" / "detection"
+SHIFTS = (-1.0, 1.0)
+"""Nats by which the thresholds are moved, to choose among when a kind of traffic is left out."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,7 +40,22 @@ def main(argv: list[str] | None = None) -> int:
                 seed: _scored(options, f"without-{name}", trace, model, policy) for seed, trace in traces.items()
             }
         print(report.ablation(scores, without))
+    if options.leave_one_out:
+        shifted: dict[float, dict[str, Any]] = {0.0: scores}
+        for shift in SHIFTS:
+            shifted[shift] = {
+                seed: _scored(options, f"thresholds{shift:+g}", trace, model, _thresholds(shift))
+                for seed, trace in traces.items()
+            }
+        print(left_out.table(shifted))
     return 0
+
+
+def _thresholds(shift: float) -> str:
+    """A policy whose thresholds are the packaged ones, moved by `shift` nats."""
+    packaged = msgspec.structs.asdict(Policy().threshold)
+    lines = [f"{name} = {nats + shift if name != 'watch' else nats}" for name, nats in packaged.items()]
+    return "\n".join(["[threshold]", *lines, ""])
 
 
 def _scored(options: argparse.Namespace, name: str, trace: Path, model: Path, policy: str) -> dict[str, Any]:
@@ -56,6 +77,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--seeds", default="1,2,3", type=lambda text: text.split(","), help="comma list; default: 1,2,3"
     )
     parser.add_argument("--ablation", action="store_true", help="again without each signal: what would be lost")
+    parser.add_argument(
+        "--leave-one-out", action="store_true", help="thresholds chosen on all kinds of traffic but one, for each kind"
+    )
     parser.add_argument(
         "--model", type=Path, help="this content model, instead of one trained on what no trace takes its texts from"
     )
