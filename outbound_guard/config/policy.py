@@ -71,8 +71,8 @@ class LimitTables(Table, frozen=True):
 
     action: Literal["defer", "hold"] = "defer"
     """What happens to mail beyond a limit."""
-    account: Limit = Limit(recipients_per_hour=5_000, recipients_per_day=50_000)
-    sender: Limit = Limit(recipients_per_hour=3_000, recipients_per_day=30_000)
+    account: Limit = Limit(recipients_per_hour=10_000, recipients_per_day=60_000)
+    sender: Limit = Limit(recipients_per_hour=6_000, recipients_per_day=40_000)
 
 
 class Allow(Table, frozen=True):

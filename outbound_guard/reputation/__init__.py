@@ -143,7 +143,7 @@ class Reputation:
             hashes=tuple(hashes),
             networks=networks,
         )
-        return await self._with_company(memory, seen, count) if memory.strange else memory
+        return await self._with_company(memory, seen, count) if memory.strange(seen.content) else memory
 
     async def _with_company(self, memory: Memory, seen: Observation, count: bool) -> Memory:
         """The memory of a sender that is strange, with what is known of those who have something in common with it.

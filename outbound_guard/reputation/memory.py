@@ -30,8 +30,12 @@ habit by noon. Recipients become known at once."""
 SLOTS = 16
 """Running sums of evidence a record has room for: one for each signal, in the order of `signals.CHECKS`."""
 
+_SETTLED = 3.0
+"""Messages of a known network, or script, from which on others are strange."""
 _ACQUAINTED = 20
 """Messages after which a sender is no stranger any more."""
+_SUSPECT = 3.0
+"""Nats of its content that make a new sender one: such a text is twenty times as common in spam."""
 _WINDOWS = ("minute", "hour", "day")
 _COUNTS = ("messages", "recipients", "new")
 Fields = tuple[tuple[str, str], ...]
@@ -190,12 +194,18 @@ class Memory(msgspec.Struct, frozen=True):
         """The profile whose habits count."""
         return self.account if self.keeps == "account" else self.sender
 
-    @property
-    def strange(self) -> bool:
-        """True if it comes from where, or from a script that, it never came from, or little is known of the sender."""
+    def strange(self, content: float) -> bool:
+        """True if the sender has its network, or its scripts, and this is another one.
+
+        Also if little is known of it, and its text is suspect: `content` is what the model says of that, in nats.
+        """
         if not self.available:
             return False
-        return self.keeper.messages < _ACQUAINTED or self.is_new("network") or self.is_new("script")
+        for trait in ("network", "script"):
+            seen, new = self.habit(trait)
+            if self.is_new(trait) and seen - new >= _SETTLED:
+                return True
+        return content >= _SUSPECT and self.keeper.messages < _ACQUAINTED
 
     @property
     def hour_peak(self) -> float:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from outbound_guard.content.fingerprint import bands
@@ -20,6 +21,8 @@ from outbound_guard.state.embedded import EmbeddedServer
 DAY = 86_400.0
 START = 1_800_000_000.0 - 1_800_000_000.0 % DAY
 BOT = "203.0.113.9"
+SPAMMY = 4.0
+"""Nats: a new sender is a stranger only if its text is suspect."""
 TEXT = (
     "Dear customer, we were not able to deliver the parcel with the number {} to your address, since the postage was "
     "not paid in full. Please confirm the delivery within {} hours and pay the difference, or the parcel goes back "
@@ -47,7 +50,7 @@ def seen(
     values: dict[str, Any] = {"network": network, "script": sender.script}
     message = Message(b"From: a@b.example\r\n\r\n" + text.encode())
     traits = tuple(values.get(name) for name in TRAITS)
-    return Observation(now, sender, (), traits, message.fingerprint, 0.0, server, lambda: bands(message.sketch))
+    return Observation(now, sender, (), traits, message.fingerprint, SPAMMY, server, lambda: bands(message.sketch))
 
 
 async def send(reputation: Reputation, what: Observation, *, suspicious: bool = False, times: int = 1) -> Memory:
@@ -63,18 +66,24 @@ async def acquaint(reputation: Reputation, sender: Sender) -> None:
     """A sender with a past at another place, long ago."""
     home = mailbox(sender.name, "192.0.2.7")
     await send(reputation, seen(home, network="192.0", now=START - 5 * DAY), times=25)
-    await send(reputation, seen(home, network="192.0", now=START - 4 * DAY))
+    await send(reputation, seen(home, network="192.0", now=START - 4 * DAY), times=4)
 
 
 async def test_of_whom_much_is_known_nobody_else_is_asked(reputation: Reputation) -> None:
     anna = mailbox("anna@example.com")
     await acquaint(reputation, anna)
     at_home = await reputation.recall(seen(anna, network="192.0", text=TEXT))
-    assert not at_home.strange
+    assert not at_home.strange(SPAMMY)
     assert (at_home.neighbours, at_home.near, at_home.company) == ({}, None, ())
     away = await reputation.recall(seen(anna, text=TEXT))
-    assert away.strange
+    assert away.strange(-1.0)
     assert away.neighbours["address"] == Company(senders=1, times=1)
+
+
+async def test_a_new_sender_is_no_stranger_unless_its_text_is_suspect(reputation: Reputation) -> None:
+    letter = msgspec.structs.replace(seen(mailbox("new@example.com"), text=TEXT), content=1.0)
+    assert (await reputation.recall(letter)).company == ()
+    assert (await reputation.recall(seen(mailbox("new@example.com"), text=TEXT))).company
 
 
 async def test_one_address_that_is_new_to_many_accounts(reputation: Reputation) -> None:
@@ -154,5 +163,5 @@ async def test_without_the_store_strangers_are_let_pass(tmp_path: Path) -> None:
     state = await State.connect(f"unix://{tmp_path}/none.sock", timeout=1.0, count=lambda *labels, by=1: None)
     memory = await Reputation(state).recall(seen(mailbox("anna@example.com"), text=TEXT))
     assert not memory.available
-    assert not memory.strange
+    assert not memory.strange(SPAMMY)
     await state.close()
