@@ -129,7 +129,8 @@ class Model:
             return weight, f"the content is {_times(weight)} as common in spam as in ham{which}"
         if weight <= -1.0:
             return weight, f"the content is {_times(-weight)} as common in ham as in spam"
-        return weight, "the content says little either way"
+        where = "spam" if weight > 0 else "ham"
+        return weight, f"the content says little either way: {_times(abs(weight))} as common in {where}"
 
     def explain(self, message: Message, count: int = 10) -> list[tuple[str, float]]:
         """The features that count most, in words, each with its share of the raw score, strongest first."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from outbound_guard.mail import Sender
+from outbound_guard.mail import Sender, domain_of
 from outbound_guard.reputation.keys import hashed, keeper_of, keys_of
 from outbound_guard.reputation.memory import (
     NO_PROFILE,
@@ -57,9 +57,12 @@ _RECIPIENTS_KNOWN = 2000
 """Recipients of one message that are looked up and remembered; the rest is only counted."""
 
 
+_DOMAINS_KNOWN = 20
+"""Domains of one message's recipients, likewise."""
+
 # How numbers go into the scripts: packed, which costs a tenth of numbers as text (learn.lua, recall.lua).
-_LOOK_UP = struct.Struct("<dBH")
-_HEAD = struct.Struct("<dBdBBBfHHBBBB")
+_LOOK_UP = struct.Struct("<dBHB")
+_HEAD = struct.Struct("<dBdBBBfHHBBBBBB")
 _EVIDENCE = struct.Struct("<Bfff")
 _OUTCOME = struct.Struct("<BH")
 _SUSPEND = {"": 0, "sender": 1, "account": 2}
@@ -120,14 +123,25 @@ class Reputation:
             b"" if value is None else hashed(kind + value) for kind, value in zip(TRAITS, seen.traits, strict=True)
         ]
         hashes += [hashed("rcpt" + address.lower()) for address in seen.recipients[:_RECIPIENTS_KNOWN]]
-        arguments = [_LOOK_UP.pack(seen.now, count, min(len(seen.recipients), 65_535)), *hashes]
+        domains = list(dict.fromkeys(map(domain_of, seen.recipients)))[:_DOMAINS_KNOWN]
+        hashes += [hashed("domain" + domain) for domain in domains]
+        arguments = [_LOOK_UP.pack(seen.now, count, min(len(seen.recipients), 65_535), len(domains)), *hashes]
         try:
             remembering = self._state.start(self._recall, keys, arguments)
             campaign = None
             if seen.fingerprint:
                 asking = self._ask(b"%x" % seen.fingerprint, sender.name, _CAMPAIGN_KEPT, count=count)
                 campaign = Company(*await asking)
-            sender_traffic, account_traffic, profile, account, new_recipients, traits, networks = await remembering
+            (
+                sender_traffic,
+                account_traffic,
+                profile,
+                account,
+                new_recipients,
+                traits,
+                networks,
+                new_domains,
+            ) = await remembering
         except StateDown:
             return NOTHING
         memory = Memory(
@@ -137,6 +151,8 @@ class Reputation:
             account_traffic=decode_traffic(account_traffic),
             keeps="account" if keeper_of(sender) == 2 else "sender",
             new_recipients=new_recipients,
+            domains=len(domains),
+            new_domains=new_domains,
             new_traits=tuple([letter != 48 for letter in traits]),  # 48: the digit zero.
             first_seen=new_recipients > 0 or b"1" in traits,
             campaign=campaign,
@@ -196,11 +212,12 @@ class Reputation:
         takes nothing from the sender's limits; `outcomes`: what the world answered already.
         """
         recipients = min(len(seen.recipients), 65_535)
-        head = (habit, went_out, copy, seen.content, recipients, memory.new_recipients, _SUSPEND[suspend], uncount)
+        new = (recipients, memory.new_recipients, memory.domains, memory.new_domains)
+        head = (habit, went_out, copy, seen.content, *new, _SUSPEND[suspend], uncount)
         present = b"".join([b"0" if value is None else b"1" for value in seen.traits])
-        new = b"".join([b"1" if is_new else b"0" for is_new in memory.new_traits])
+        fresh = b"".join([b"1" if is_new else b"0" for is_new in memory.new_traits])
         hashes = memory.hashes if habit else ()
-        self._write(seen.sender, seen.now, head, evidence, outcomes, (present, new, *hashes))
+        self._write(seen.sender, seen.now, head, evidence, outcomes, (present, fresh, *hashes))
         if suspicious:
             if seen.fingerprint:
                 self._mark_as(b"%x" % seen.fingerprint, hashed(seen.sender.name), b"", _CAMPAIGN_KEPT)
@@ -209,7 +226,7 @@ class Reputation:
 
     def outcome(self, sender: Sender, now: float, outcomes: Outcomes, evidence: Sequence[Evidence]) -> None:
         """Write behind what the world answered at `now` (unix seconds), and what that says."""
-        self._write(sender, now, (False, False, False, 0.0, 0, 0, 0, False), evidence, outcomes, (b"", b""))
+        self._write(sender, now, (False, False, False, 0.0, 0, 0, 0, 0, 0, False), evidence, outcomes, (b"", b""))
 
     def _write(
         self,

@@ -1,9 +1,9 @@
 -- Write down what a judgement found and what the world answered. Written behind, not awaited.
 -- KEYS  1 sender's traffic   2 account's traffic   3 sender's profile   4 account's profile
 --       5 what the keeper of the habits knows (set of 32-bit hashes)   6 traits that are not known yet (by the time they were first seen)
--- ARGV  1 packed ('<dBdBBBfHHBBBB'; numbers in one string cost a tenth of numbers as text): now, which profile keeps the
+-- ARGV  1 packed ('<dBdBBBfHHBBBBBB'; numbers in one string cost a tenth of numbers as text): now, which profile keeps the
 --         habits (1 sender, 2 account), half-life of evidence (seconds), 1 if the message may become a habit, 1 if it went
---         out, 1 if it repeats a text, weight of its content (nats), recipients, new recipients, suspend as of now (0 no, 1 sender, 2 account), 1 to take the message out of the windows again,
+--         out, 1 if it repeats a text, weight of its content (nats), recipients, new recipients, their domains, new domains, suspend as of now (0 no, 1 sender, 2 account), 1 to take the message out of the windows again,
 --         number of pieces of evidence, number of outcomes
 --       2 packed: for each piece of evidence ('<Bfff') slot, weight (nats), lowest and highest sum;
 --         for each outcome ('<BH') its number (0-based) and its recipients
@@ -12,8 +12,8 @@
 
 local MOST_YOUNG = 500  -- traits that wait to become known (YOUNG: memory.py)
 
-local now, keeper, half_life, habit, went_out, copy, content, recipients, new, suspend, uncount, evidence, outcomes =
-    struct.unpack('<dBdBBBfHHBBBB', ARGV[1])
+local now, keeper, half_life, habit, went_out, copy, content, recipients, new, domains, new_domains, suspend, uncount, evidence, outcomes =
+    struct.unpack('<dBdBBBfHHBBBBBB', ARGV[1])
 local at = 1
 local sender, sender_is_new = read(PROFILE, KEYS[3])
 
@@ -85,6 +85,9 @@ if habit == 1 then
     v[P.recipients] = v[P.recipients] + recipients
     v[P.new] = v[P.new] + new
     if v[P.recipients] > MOST_RECIPIENTS then halve(v, P.recipients) end
+    v[P.domains] = v[P.domains] + domains
+    v[P.domains_new] = v[P.domains_new] + new_domains
+    if v[P.domains] > MOST_SEEN then halve(v, P.domains) end
 end
 
 if uncount == 1 then

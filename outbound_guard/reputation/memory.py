@@ -52,6 +52,8 @@ PROFILE: Fields = (
     ("messages", "f"),
     ("recipients", "f"),
     ("new", "f"),
+    ("domains", "f"),
+    ("domains_new", "f"),
     ("content", "f"),
     ("content_seen", "f"),
     ("copied", "f"),
@@ -169,6 +171,9 @@ class Memory(msgspec.Struct, frozen=True):
     keeps: str = "sender"
     """Whose habits count: a mailbox has its own ("sender"), the scripts of an account share the account's."""
     new_recipients: int = 0
+    domains: int = 0
+    """Domains of the recipients that were looked up."""
+    new_domains: int = 0
     new_traits: tuple[bool, ...] = (False,) * len(TRAITS)
     """Values that are not known (yet)."""
     first_seen: bool = False
@@ -212,6 +217,12 @@ class Memory(msgspec.Struct, frozen=True):
         """Recipients in the highest calm hour of whoever keeps the habits."""
         traffic = self.account_traffic if self.keeps == "account" else self.sender_traffic
         return float(max(self.sender_traffic.hour_peak, traffic.hour_peak))
+
+    @property
+    def day_peak(self) -> float:
+        """The same of its days."""
+        traffic = self.account_traffic if self.keeps == "account" else self.sender_traffic
+        return float(max(self.sender_traffic.day_peak, traffic.day_peak))
 
     def is_new(self, trait: str) -> bool:
         """True if this value of the trait was never seen of this sender, or first seen a few hours ago."""

@@ -2,17 +2,18 @@
 -- KEYS  1 sender's traffic   2 account's traffic   3 sender's profile   4 account's profile
 --       5 what the keeper of the habits knows (set of 32-bit hashes)   6 networks of the last two hours that it does not know (by time)
 --       7 traits that are not known yet (by the time they were first seen)
--- ARGV  1 packed ('<dBH'): now (unix seconds), 1 to count, 0 to look only, number of recipients
---       2.. one hash for each trait ('' if it has none), then the recipients' hashes
+-- ARGV  1 packed ('<dBHB'): now (unix seconds), 1 to count, 0 to look only, number of recipients, of their domains
+--       2.. one hash for each trait ('' if it has none), then the recipients' hashes, then those of their domains
 -- Returns { sender's traffic, account's traffic, sender's profile, account's profile, number of new recipients,
---           traits as letters ('0' known, '1' never seen, '2' seen, but not for long enough), number of networks of late }
+--           traits as letters ('0' known, '1' never seen, '2' seen, but not for long enough), number of networks of late,
+--           number of new domains }
 
-local now, counting, recipients = struct.unpack('<dBH', ARGV[1])
+local now, counting, recipients, domains = struct.unpack('<dBHB', ARGV[1])
 local CALM = 3  -- nats; an hour with more suspicion than this does not become a habit
 
 local asked, last = {}, #ARGV
 for i = 2, last do if ARGV[i] ~= '' then asked[#asked + 1] = ARGV[i] end end
-local traits, fresh, networks = '', 0, 0
+local traits, fresh, fresh_domains, networks = '', 0, 0, 0
 if #asked > 0 then
     local known, j = redis.call('SMISMEMBER', KEYS[5], unpack(asked)), 0
     for i = 2, last do
@@ -25,6 +26,8 @@ if #asked > 0 then
             local letter = '0'
             if is_new then letter = redis.call('ZSCORE', KEYS[7], ARGV[i]) and '2' or '1' end
             traits = traits .. letter
+        elseif is_new and i > last - domains then
+            fresh_domains = fresh_domains + 1
         elseif is_new then
             fresh = fresh + 1
         end
@@ -76,4 +79,4 @@ if counting == 1 then
         packed[n] = write(TRAFFIC, KEYS[n], v, not packed[n])
     end
 end
-return { packed[1], packed[2], packed[3], packed[4], fresh, traits, networks }
+return { packed[1], packed[2], packed[3], packed[4], fresh, traits, networks, fresh_domains }

@@ -141,7 +141,11 @@ class Panel:
             carried = sums[check.slot]
             if found is None:
                 if abs(carried) >= 0.01 and check.adds_up:
-                    signals.append(Signal(check.name, carried, "from earlier mail", False, check.shadow))
+                    signals.append(
+                        Signal(
+                            check.name, carried, f"nothing new; {carried:+.1f} from earlier mail", False, check.shadow
+                        )
+                    )
                 continue
             fresh, reason = found
             fresh *= check.scale

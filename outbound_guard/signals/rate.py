@@ -22,8 +22,10 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     floor: float = 60.0
     """Recipients an hour that are nothing special for a sender without a history."""
+    floor_day: float = 300.0
+    """The same in a day."""
     factor: float = 3.0
-    """How many times its highest calm hour a sender may reach."""
+    """How many times its highest calm hour, or day, a sender may reach."""
     steepness: float = 2.0
     """Nats for each doubling beyond that."""
     proven: float = 30.0
@@ -35,15 +37,21 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 def look(view: View, settings: Settings) -> Finding | None:
-    """Compare the last hour's recipients with the highest calm hour of this sender."""
+    """Compare the recipients of the last hour, and day, with the highest calm hour, and day, of this sender."""
     memory = view.memory
-    sent = recent(memory.sender_traffic, "hour", "recipients", view.now)
-    peak = memory.hour_peak
-    usual = max(settings.floor, settings.factor * peak)
-    if sent <= usual:
+    excess, reason = 1.0, ""
+    for window, peak, floor in (
+        ("hour", memory.hour_peak, settings.floor),
+        ("day", memory.day_peak, settings.floor_day),
+    ):
+        sent = recent(memory.sender_traffic, window, "recipients", view.now)
+        usual = max(floor, settings.factor * peak)
+        if sent > usual * excess:
+            excess = sent / usual
+            reason = f"{sent:.0f} recipients in the last {window}, usually at most {peak:.0f}"
+    if not reason:
         return None
-    weight = settings.steepness * log(sent / usual, 2)
-    reason = f"{sent:.0f} recipients in the last hour, usually at most {peak:.0f}"
+    weight = settings.steepness * log(excess, 2)
     # A first newsletter is as large as a spam run, but its recipients exist: the first slice shows which it is.
     profile = memory.sender
     bad = profile.unknown_user + profile.refused

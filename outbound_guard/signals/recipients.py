@@ -1,4 +1,4 @@
-"""Recipients this sender has never written to, against how often that is normal for it."""
+"""Recipients, and domains of recipients, this sender has never written to, against how often that is normal for it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,18 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Share of new recipients in the mail of somebody else."""
     prior: float = 0.5
     """Share of new recipients of an owner of whom nothing is known."""
+    domain_stranger: float = 0.7
+    """Share of new domains among the recipients of somebody else."""
+    domain_prior: float = 0.3
+    """The same of an owner of whom nothing is known."""
+    domain_share: float = 0.5
+    """Part of the evidence of a new domain that counts: its recipient is new as well."""
     counted: int = 3
     """Recipients of one message that count: they were not chosen independently."""
 
 
 def look(view: View, settings: Settings) -> Finding | None:
-    """The log-likelihood ratio of this message's new and known recipients."""
+    """The log-likelihood ratio of this message's new and known recipients, and of their domains."""
     if view.sender.kind == "forwarder":
         return None
     memory = view.memory
@@ -40,4 +46,10 @@ def look(view: View, settings: Settings) -> Finding | None:
         min(new, settings.counted) * ratio(True, p, settings.stranger)
         + min(in_all - new, settings.counted) * ratio(False, p, settings.stranger)
     )
-    return weight, f"{new} of {in_all} recipients are new to this sender (usually {p:.0%})"
+    reason = f"{new} of {in_all} recipients are new to this sender (usually {p:.0%})"
+    if memory.new_domains:
+        p_domain = own_rate(keeper.domains, keeper.domains_new, settings.domain_prior)
+        fresh = min(memory.new_domains, settings.counted) * ratio(True, p_domain, settings.domain_stranger)
+        weight += reliance * settings.domain_share * fresh
+        reason += f", {memory.new_domains} of {memory.domains} domains (usually {p_domain:.0%})"
+    return weight, reason

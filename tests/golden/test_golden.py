@@ -43,8 +43,9 @@ def view_of(case: dict[str, Any]) -> View:
     new_traits = remembered.pop("new_traits", [])
     new_recipients = remembered.pop("new_recipients", 0)
     networks = remembered.pop("networks", 0)
+    new_domains = remembered.pop("new_domains", 0)
     sent = {name: remembered.pop(name) for name in list(remembered) if name in NO_TRAFFIC._fields}
-    profile, traffic = NO_PROFILE._replace(**remembered), NO_TRAFFIC._replace(hour=int(NOW // 3600), **sent)
+    profile, traffic = NO_PROFILE._replace(**remembered), NO_TRAFFIC._replace(hour=int(NOW // 3600), day=int(NOW // 86400), **sent)
     memory = Memory(
         profile,
         profile,
@@ -52,6 +53,8 @@ def view_of(case: dict[str, Any]) -> View:
         traffic,
         networks=networks,
         new_recipients=new_recipients,
+        domains=1,
+        new_domains=new_domains,
         new_traits=tuple(trait in new_traits for trait in TRAITS),
         neighbours=neighbours,
         **companies,
