@@ -1,0 +1,61 @@
+"""Relay and delivery processes: source addresses that rest, and those that next hops refuse.
+
+The console process says which rest, by the ledger; it hears what is refused, by the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from outbound_guard.app.parts import Parts
+from outbound_guard.delivery import Delivery
+from outbound_guard.ledger.database import Ledger, LedgerError, url_of
+from outbound_guard.ledger.listing_queries import resting
+from outbound_guard.ledger.records import Delivered
+from outbound_guard.reply import Reply
+
+_log = logging.getLogger(__name__)
+
+_NOTED_SECONDS = 10.0
+"""One next hop's refusals of one address are noted at most so often."""
+
+
+def keep_resting(parts: Parts, delivery: Delivery) -> None:
+    """Look each second, until the stack closes, which addresses rest. A ledger that is away changes nothing."""
+    if not any(pool.source_addresses for pool in parts.config.delivery.pool):
+        return
+    ledger = Ledger(url_of(parts.config.ledger.url, parts.config.data_dir))
+    parts.stack.callback(ledger.close)
+    known = -1
+
+    async def look() -> None:
+        nonlocal known
+        try:
+            found = await asyncio.to_thread(resting, ledger, known)
+        except LedgerError as error:
+            _log.debug("which addresses rest cannot be read: %s", error)
+            return
+        if found is not None:
+            known, pools = found
+            delivery.rest(pools)
+
+    parts.every(1.0, look)
+
+
+def refusal_notes(parts: Parts) -> Callable[[str, str, Reply], None]:
+    """To be called with next hop, source address and reply when our address is refused: the ledger will know.
+
+    Mail that then goes out another way has no other record of it. The rows belong to no message.
+    """
+    noted: dict[tuple[str, str], float] = {}
+
+    def note(peer: str, source: str, reply: Reply) -> None:
+        now = parts.clock.now()
+        if not 0 <= now - noted.get((peer, source), -_NOTED_SECONDS) < _NOTED_SECONDS:
+            noted[peer, source] = now
+            text = f"refuses our address {source}: {reply.text}" if source else reply.text
+            parts.journal.append(Delivered("", now, "", reply.code, reply.enhanced, text, peer, False))
+
+    return note

@@ -1,0 +1,128 @@
+"""The console process's part that watches own addresses and domains on blocklists."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from outbound_guard.app.parts import Parts
+from outbound_guard.blocklist.asking import Asking
+from outbound_guard.blocklist.identity import identities
+from outbound_guard.blocklist.lists import lists_of
+from outbound_guard.blocklist.own import own_subjects, pools_of
+from outbound_guard.blocklist.rule import IN_USE, KEPT, RESTING
+from outbound_guard.blocklist.watch import Watch
+from outbound_guard.dns import Questions
+from outbound_guard.ledger import listing_queries
+from outbound_guard.ledger.database import Ledger, LedgerError
+
+_log = logging.getLogger(__name__)
+
+_LOOK = 2.0
+"""Seconds between two looks at what next hops have refused."""
+_MEASURE = 5.0
+"""Seconds between two looks at what is known, for metrics and for addresses whose rest is over."""
+_IDENTITY = 3600.0
+"""Seconds between two looks at reverse DNS, greeting and SPF."""
+_SETTLE = 1.0
+"""Seconds until a ledger that cannot be used is tried again."""
+
+
+def watch_addresses(parts: Parts, ledger: Ledger, ready: Callable[[], bool]) -> Watch | None:
+    """Watch until the stack closes; None if there is nothing to watch. Raises ConfigError.
+
+    `ledger` is the writer's; `ready` says whether it has its schema.
+    """
+    config, settings = parts.config, parts.config.blocklist
+    lists = lists_of(config)
+    subjects = own_subjects(config, everywhere=not lists.packaged)
+    if not settings.interval or not subjects or not lists.lists:
+        return None
+
+    def listing_changed(row: dict[str, Any]) -> None:
+        fields = {name: row[name] for name in ("subject", "zone", "state", "codes", "reason")}
+        parts.log.event("Listing", row["time"], **fields)
+        if row["state"] == "listed":
+            _log.warning("%s is listed by %s (%s): %s", row["subject"], row["zone"], row["codes"], row["reason"])
+
+    def address_changed(row: dict[str, Any]) -> None:
+        parts.log.event("Address", row["since"], **{name: row[name] for name in ("pool", "address", "state", "reason")})
+        text = {
+            IN_USE: "address %s of pool %s is in use again%s",
+            RESTING: "address %s of pool %s rests: %s",
+            KEPT: "address %s of pool %s should rest and stays in use, since the pool has no other: %s",
+        }[row["state"]]
+        level = {IN_USE: logging.INFO, RESTING: logging.WARNING, KEPT: logging.ERROR}[row["state"]]
+        _log.log(level, text, row["address"], row["pool"], row["reason"] if row["state"] != IN_USE else "")
+
+    watch = Watch(
+        Asking(
+            lists,
+            Questions(settings.resolvers or config.dns.resolvers),
+            parts.clock,
+            per_second=settings.per_second,
+            per_second_per_list=settings.per_second_per_list,
+        ),
+        subjects,
+        pools_of(config),
+        ledger,
+        parts.clock,
+        settings,
+        count=parts.metrics.count,
+        listing_changed=listing_changed,
+        address_changed=address_changed,
+    )
+
+    async def rounds() -> None:
+        while True:
+            try:
+                if ready():
+                    await asyncio.sleep(await watch.seconds_until_due())
+                    await watch.round()
+            except LedgerError as error:
+                _log.error("own addresses cannot be watched for now: %s", error)
+            except Exception:
+                _log.exception("a round of blocklist questions failed and will be tried again")
+            await asyncio.sleep(_SETTLE)
+
+    async def refusals() -> None:
+        if ready() and (subjects := await watch.refused()):
+            _log.info("next hops refuse our address; blocklists are asked about %s", ", ".join(subjects))
+            await watch.recheck(subjects)
+
+    async def measure() -> None:
+        if not ready():
+            return
+        await watch.react()
+        known = await asyncio.to_thread(listing_queries.counts, ledger)
+        addresses = await asyncio.to_thread(listing_queries.own_addresses, ledger)
+        states = [(row["pool"], row["state"]) for row in addresses]
+        for dnsbl in lists.lists:
+            for state in ("listed", "clean", "unknown"):
+                parts.metrics.gauge("blocklist_subjects", known.get((dnsbl.label, state), 0), dnsbl.label, state)
+        for pool in pools_of(config):
+            for state in (IN_USE, RESTING, KEPT):
+                parts.metrics.gauge("own_addresses", states.count((pool, state)), pool, state)
+        if watch.ended:
+            parts.metrics.gauge("blocklist_round_age", parts.clock.now() - watch.ended)
+
+    objections: dict[str, tuple[str, ...]] = {}
+
+    async def identity() -> None:
+        addresses = list(dict.fromkeys(address for pool in pools_of(config).values() for address in pool))
+        watched = [address for address in addresses if address in watch.subjects]
+        found = await identities(Questions(config.dns.resolvers), watched, config.blocklist.domains, helo)
+        parts.metrics.gauge("own_addresses_objectionable", sum(bool(one.problems) for one in found))
+        for one in found:
+            if one.problems and objections.get(one.address) != one.problems:
+                _log.warning("a receiver could object to address %s: %s", one.address, "; ".join(one.problems))
+            objections[one.address] = one.problems
+
+    helo = parts.hostname.rstrip(".").lower()
+    parts.every(_IDENTITY, identity)
+    parts.background(rounds())
+    parts.every(_LOOK, refusals)
+    parts.every(_MEASURE, measure)
+    return watch

@@ -1,0 +1,90 @@
+"""What is ours: the addresses that mail leaves from, and the domains that it is sent in the name of."""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+from collections.abc import Sequence
+
+from outbound_guard.config import Config, ConfigError, networks
+
+MOST = 65_536
+"""Addresses of one network, or of all together, that can be watched."""
+
+
+def own_subjects(config: Config, *, everywhere: bool = True) -> tuple[str, ...]:
+    """Own addresses and domains in their usual form, each once. Raises ConfigError if they are too many.
+
+    Of the pools and of [blocklist]. Without `everywhere`, addresses of pools that are not in the public internet are
+    left out: no public list can know them.
+    """
+    addresses = [address for addresses in pools_of(config).values() for address in addresses]
+    if not everywhere:
+        addresses = [address for address in addresses if ipaddress.ip_address(address).is_global]
+    for number, network in enumerate(networks(config.blocklist.addresses)):
+        if network.num_addresses > MOST:
+            raise ConfigError(
+                f"{config.path}: blocklist.addresses[{number}]: {network} has too many addresses to ask about each; "
+                f"at most {MOST}"
+            )
+        # The first and the last address of an IPv4 network may send mail as well: routed networks use all of them.
+        addresses += map(str, network)
+    subjects = list(dict.fromkeys(map(subject_of, [*addresses, *config.blocklist.domains])))
+    if len(subjects) > MOST:
+        raise ConfigError(f"{config.path}: blocklist.addresses: {len(subjects)} in all are too many; at most {MOST}")
+    return tuple(subjects)
+
+
+def pools_of(config: Config) -> dict[str, tuple[str, ...]]:
+    """The source addresses of each pool that has some, in their usual form."""
+    return {
+        pool.name: tuple(dict.fromkeys(map(subject_of, pool.source_addresses)))
+        for pool in config.delivery.pool
+        if pool.source_addresses
+    }
+
+
+def subject_of(text: str) -> str:
+    """An address or domain in its usual form. Raises ValueError if it is neither."""
+    text = text.strip()
+    try:
+        ip = ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        pass
+    else:
+        mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+        return str(mapped or ip)
+    try:
+        name = text.rstrip(".").lower().encode("idna").decode()
+    except UnicodeError:
+        name = ""
+    if "." not in name or len(name) > 200 or not all(_is_label(label) for label in name.split(".")):
+        raise ValueError(f"{text!r} is no address and no domain")
+    if name.rpartition(".")[2].isdigit():
+        raise ValueError(f"{text!r} is no address")
+    return name
+
+
+def family_of(subject: str) -> str:
+    """ip4 | ip6 | domain, of a subject in its usual form."""
+    if ":" in subject:
+        return "ip6"
+    return "ip4" if subject.replace(".", "").isdigit() else "domain"
+
+
+def expanded(texts: Sequence[str]) -> tuple[str, ...]:
+    """Addresses, networks and domains as people name them: subjects, each once. Raises ValueError."""
+    subjects: list[str] = []
+    for text in texts:
+        if "/" in text:
+            network = ipaddress.ip_network(text, strict=False)
+            if network.num_addresses > MOST:
+                raise ValueError(f"{text} has too many addresses to ask about each; at most {MOST}")
+            subjects += map(str, itertools.islice(network, MOST))
+        else:
+            subjects.append(subject_of(text))
+    return tuple(dict.fromkeys(subjects))
+
+
+def _is_label(label: str) -> bool:
+    return 0 < len(label) < 64 and label.replace("-", "").replace("_", "").isalnum() and label.isascii()
