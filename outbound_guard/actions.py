@@ -185,6 +185,7 @@ def _entry(judgement: Judgement, envelope: Envelope | None = None, *, due: float
         score=verdict.score,
         code=verdict.code,
         reasons=tuple(f"{s.name} {s.weight:+.1f}: {s.reason}" for s in verdict.signals if abs(s.weight) >= 0.1),
+        weights={signal.name: signal.weight for signal in verdict.signals} if verdict.wait else {},
         client_ip=submission.client_ip,
         due=due,
         attempts=attempts,

@@ -1,13 +1,16 @@
-"""The DNS: the IPv4 addresses of a name, with a cache. The only user of dnspython."""
+"""The DNS: the IPv4 addresses of a name, with a cache; questions of any type, without. The only user of dnspython."""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
 import dns.asyncresolver
 import dns.exception
+import dns.message
 import dns.nameserver
 import dns.resolver
 
@@ -18,6 +21,11 @@ _SERVER_SECONDS, _LIFETIME = 1.5, 4.0
 """Seconds for one try, and for all of them. An answer that is late for one message serves the next one."""
 _SHORTEST, _LONGEST, _LONGEST_WITHOUT = 60, 3600, 300
 """Seconds an answer is kept, whatever its TTL says; the last one: that a name does not exist, which changes sooner."""
+
+
+# RFC 1035 4.1: the header of one question that asks for recursion; the end of a question of type A.
+_ONE_QUESTION, _END = b"\1\0\0\1\0\0\0\0\0\0", b"\0\0\1\0\1"
+_TRUNCATED = 0x02
 
 
 class NoAnswer(Exception):  # noqa: N818 -- It says that the DNS has no answer for us; no fault of ours.
@@ -78,6 +86,118 @@ class Lookup:
         if len(self._known) > self._cached:
             del self._known[next(iter(self._known))]  # The one that was asked for the longest time ago.
         return found
+
+
+class Questions:
+    """Asks the DNS what it says now: records of any type, nothing kept. Who asks much keeps its own pace."""
+
+    def __init__(self, resolvers: Sequence[str], *, seconds: float = 4.0, lifetime: float = 10.0) -> None:
+        """`resolvers`: ADDRESS:PORT; empty: the system's. `seconds` for one try, `lifetime` for all but the first."""
+        self._resolvers, self._seconds, self._lifetime = resolvers, seconds, lifetime
+        self._resolver: dns.asyncresolver.Resolver | None = None
+
+    async def ask(self, name: str, kind: str) -> tuple[str, ...]:
+        """The records of `name` of type `kind` (A, AAAA, TXT, PTR, MX ...) as texts, sorted; none if there are none.
+
+        Of TXT the strings of a record are joined (RFC 7208 3.3). An answer that was cut short is asked for again by
+        TCP. Raises NoAnswer, whose text does not hold the name: it may have a key in it.
+        """
+        try:
+            if self._resolver is None:
+                self._resolver = _resolver(self._resolvers)
+                self._resolver.timeout, self._resolver.lifetime = self._seconds, self._lifetime
+            if kind == "A" and (found := await self._quickly(name, self._resolver)) is not None:
+                return found
+            answer = await self._resolver.resolve(name, kind, search=False, raise_on_no_answer=False)
+        except dns.resolver.NXDOMAIN:
+            return ()
+        except dns.resolver.LifetimeTimeout as error:
+            raise NoAnswer(f"no answer within {self._lifetime:g} s") from error
+        except dns.resolver.NoNameservers as error:
+            raise NoAnswer(_refusals(error)) from error
+        except (dns.exception.DNSException, OSError, ValueError) as error:
+            raise NoAnswer(type(error).__name__) from error
+        if answer.rrset is None:
+            return ()
+        if kind == "TXT":
+            return tuple(sorted([b"".join(record.strings).decode(errors="replace") for record in answer.rrset]))
+        return tuple(sorted([record.to_text() for record in answer.rrset]))
+
+    async def _quickly(self, name: str, resolver: dns.asyncresolver.Resolver) -> tuple[str, ...] | None:
+        """One try at the first server, by hand; None: ask again, properly.
+
+        Nearly every address asked about is in nearly no list. To see that an answer says so takes a tenth of what it
+        takes to make a message of it.
+        """
+        server = resolver.nameservers[0]
+        labels = name.encode("ascii").split(b".")
+        if isinstance(server, dns.nameserver.Do53Nameserver):
+            place = server.address, server.port
+        elif isinstance(server, str):
+            place = server, resolver.port
+        else:
+            return None
+        if not all(0 < len(label) < 64 for label in labels) or len(name) > 253:
+            return None  # Let dnspython say what is wrong.
+        question = b"".join([bytes([len(label)]) + label for label in labels]) + _END
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(loop, secrets.token_bytes(2), question)
+        transport, _ = await loop.create_datagram_endpoint(lambda: waiting, remote_addr=place)
+        try:
+            transport.sendto(waiting.id + _ONE_QUESTION + question)
+            async with asyncio.timeout(self._seconds):
+                data = await waiting.answer
+        except (TimeoutError, OSError):
+            return None
+        finally:
+            transport.close()
+        code, answers = data[3] & 15, int.from_bytes(data[6:8])
+        if data[2] & _TRUNCATED or code not in (0, 3):
+            return None
+        if code == 3 or not answers:
+            return ()
+        message = dns.message.from_wire(data)
+        if not isinstance(message, dns.message.QueryMessage):
+            return None
+        found = message.resolve_chaining().answer
+        return tuple(sorted([record.to_text() for record in found])) if found else ()
+
+
+class _Waiting(asyncio.DatagramProtocol):
+    """Waits for the answer to one question; what answers another one is passed over."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, id_: bytes, question: bytes) -> None:
+        self.id = id_
+        self.answer: asyncio.Future[bytes] = loop.create_future()
+        self._question = question.lower()
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        """An answer of the server (the socket takes from nobody else), or something made up in its name."""
+        ours = data[:2] == self.id and len(data) >= 12 and data[2] & 0x80 and data[4:6] == b"\0\1"
+        if ours and data[12 : 12 + len(self._question)].lower() == self._question and not self.answer.done():
+            self.answer.set_result(data)
+
+    def error_received(self, exc: Exception) -> None:
+        """Nobody listens there."""
+        if not self.answer.done():
+            self.answer.set_exception(exc)
+
+
+def reversed_name(address: str) -> str:
+    """The labels by which lists and reverse DNS know an address: `4.3.2.1`, or 32 nibbles (RFC 5782 2.1, 2.4).
+
+    Raises ValueError.
+    """
+    ip = ipaddress.ip_address(address)
+    labels = reversed(str(ip).split(".") if ip.version == 4 else ip.exploded.replace(":", ""))
+    return ".".join(labels)
+
+
+def _refusals(error: dns.resolver.NoNameservers) -> str:
+    """What the servers said, without the name that was asked for."""
+    tries = error.kwargs.get("errors") or ()
+    said = [str(result) if isinstance(result, str) else type(result).__name__ for *_, result, _ in tries]
+    return "answered " + ", ".join(dict.fromkeys(said)) if said else "no name server answers"
 
 
 def _resolver(resolvers: Sequence[str]) -> dns.asyncresolver.Resolver:

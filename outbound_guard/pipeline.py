@@ -23,7 +23,7 @@ from outbound_guard.reputation import Reputation, sums
 from outbound_guard.scanners import Scanners
 from outbound_guard.signals import Panel, View
 from outbound_guard.signals.traits import observe
-from outbound_guard.verdict import Judgement, circumstances, decide
+from outbound_guard.verdict import Held, Judgement, circumstances, decide
 
 
 class Pipeline:
@@ -85,26 +85,27 @@ class Pipeline:
         *,
         message: Message | None = None,
         sender: Sender | None = None,
-        held_for: float | None = None,
+        held: Held | None = None,
         count: bool = True,
     ) -> Judgement:
         """Find out who sent it, what is known of the sender and what is odd, and decide. Nothing is remembered yet.
 
-        `message` if it was read already; `sender` and `held_for` (seconds) of one that was held; `count` is False for
-        one that only looks.
+        `message` if it was read already; `sender` and `held` of one that was held; `count` is False for one that
+        only looks.
         """
         message = message or parse(submission.content)
         sender = sender or self.identifier.identify(submission, message.headers)
         opinion = self.model.score(message) if self.model and self.panel.reads_content else None
         seen = observe(submission, sender, message, opinion[0] if opinion else 0.0, now)
-        memory = await self.reputation.recall(seen, count=count and held_for is None)
+        memory = await self.reputation.recall(seen, count=count and not held)
         # What speaks against a sender fades with time, but mail that was held for it is not let go by waiting alone.
-        faded_to = now if held_for is None else memory.sender.sums_at
+        faded_to = memory.sender.sums_at if held else now
         carried = sums(memory.sender, faded_to, self.reputation.half_life)
         asked = self.scanners if self.panel.reads_opinions and not memory.sender.suspended else None
         opinions = await asked.ask(submission, message) if asked else ()
         view = View(submission, sender, message, memory, opinion, now, opinions)
-        signals, evidence = self.panel.look(view, carried, again=held_for is not None)
+        signals, evidence = self.panel.look(view, carried, again=held.weights if held else None)
+        held_for = held.seconds if held else None
         around = circumstances(submission, sender, memory, self.directory, self.policy, now, held_for)
         verdict = decide(sender, signals, memory, self.policy, around)
         return Judgement(submission, message, sender, seen, memory, verdict, evidence, opinions)

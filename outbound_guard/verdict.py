@@ -13,7 +13,7 @@ when the evidence is strong, suspend only on evidence other than volume.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
@@ -48,6 +48,15 @@ class Judgement(msgspec.Struct, frozen=True):
     """What scanners said of it."""
 
 
+class Held(msgspec.Struct, frozen=True):
+    """That a message was held, and is looked at again."""
+
+    seconds: float
+    """How long ago it came in."""
+    weights: Mapping[str, float] = {}
+    """What each signal contributed then (nats)."""
+
+
 class Circumstances(msgspec.Struct, frozen=True):
     """What a decision depends on besides the signals."""
 
@@ -72,23 +81,21 @@ def decide(
         return Verdict(QUARANTINE, score, SUSPENDED, signals, now_is.suspended)
     if now_is.allowed:
         return Verdict(RELAY, score, ALLOWED, signals, now_is.allowed)
-    # Every mistake that people had to correct makes us more careful with this sender.
-    caution = 1.0 + 0.5 * max(memory.sender.trust, memory.account.trust)
-    threshold = policy.threshold
-    if convicting >= threshold.quarantine * caution:
+    careful, threshold = caution(memory), policy.threshold
+    if convicting >= threshold.quarantine * careful:
         suspend = None
-        if convicting >= threshold.suspend * caution and sender.kind != "forwarder":
+        if convicting >= threshold.suspend * careful and sender.kind != "forwarder":
             suspend = sender.name
         strongest = _strongest(effective, volume=False)
         return Verdict(QUARANTINE, score, strongest.name, signals, strongest.reason, suspend)
-    if score >= threshold.hold * caution:
+    if score >= threshold.hold * careful:
         strongest = _strongest(effective, volume=True)
         held_for = now_is.held_for or 0.0
         if held_for < policy.hold.longest:
             # What did not clear soon is looked at less and less often.
             wait = max(policy.hold.wait, held_for / 4)
             return Verdict(HOLD, score, strongest.name, signals, strongest.reason, wait=wait)
-        if convicting >= threshold.hold * caution:
+        if convicting >= threshold.hold * careful:
             return Verdict(HOLD, score, strongest.name, signals, strongest.reason, wait=0.0)
         # It was only about volume, and its time is over: it drains.
     if now_is.over_limit and now_is.held_for is None:
@@ -96,6 +103,11 @@ def decide(
             return Verdict(HOLD, score, LIMIT, signals, now_is.over_limit, wait=policy.hold.wait)
         return Verdict(DEFER, score, LIMIT, signals, now_is.over_limit, wait=policy.defer.retry_after)
     return Verdict(RELAY, score, CLEAN, signals)
+
+
+def caution(memory: Memory) -> float:
+    """What the thresholds are multiplied by: every mistake that people had to correct makes us more careful."""
+    return float(1.0 + 0.5 * max(memory.sender.trust, memory.account.trust))
 
 
 def circumstances(

@@ -29,8 +29,13 @@ def serve(arguments: argparse.Namespace) -> int:
 
     child = Child.from_environment()
     if child is None:
+        from outbound_guard.blocklist.lists import lists_of
+        from outbound_guard.blocklist.own import own_subjects
         from outbound_guard.supervisor import ROLES, Supervisor
 
+        # The console process needs them; a mistake there is to be seen before anything starts.
+        lists_of(config)
+        own_subjects(config)
         roles = ROLES if arguments.role == "all" else (arguments.role,)
         return Supervisor(Path(config.path), config, roles).run()
     tether.tie(child.parent)
@@ -40,20 +45,8 @@ def serve(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def explain(arguments: argparse.Namespace) -> int:
-    """`outbound-guard explain`: score messages and show the arithmetic."""
-    from outbound_guard.app import explaining
-
-    return explaining.run(arguments, _optional(arguments.config))
-
-
 def _configuration(named: str | None) -> Config:
     path = find(named)
     if path is None:
         raise ConfigError("no configuration: name one with --config, or write one with `outbound-guard init`")
     return load(path)
-
-
-def _optional(named: str | None) -> Config:
-    path = find(named)
-    return load(path) if path else Config()

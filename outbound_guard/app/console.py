@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import logging
 
+from outbound_guard.app.casework import work_on_cases
 from outbound_guard.app.parts import Child, Parts, until_told
+from outbound_guard.app.watching import watch_addresses
 from outbound_guard.config import Config
 from outbound_guard.desk.reconcile import Reconciled, reconcile
 from outbound_guard.ledger.database import Ledger, url_of
@@ -30,6 +32,8 @@ async def run(config: Config, child: Child) -> None:
         scribe = Scribe(config.data_dir / "journal", ledger, parts.clock, keep_days=config.ledger.keep_days)
         stack.callback(scribe.close)
         parts.background(scribe.run())
+        watch_addresses(parts, ledger, lambda: scribe.ready)
+        work_on_cases(parts, ledger, lambda: scribe.ready)
         written = rejected = 0
 
         async def measure() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from outbound_guard.app.addresses import keep_resting, refusal_notes
 from outbound_guard.app.parts import Child, Parts, until_told
 from outbound_guard.config import Config
 from outbound_guard.delivery import Delivery
@@ -17,7 +18,7 @@ from outbound_guard.recording import Recorder
 from outbound_guard.reply import Reply
 from outbound_guard.reputation import NO_PROFILE
 from outbound_guard.spool import Entry
-from outbound_guard.verdict import HOLD, RELAY
+from outbound_guard.verdict import HOLD, RELAY, Held
 
 
 async def run(config: Config, child: Child) -> None:
@@ -26,9 +27,12 @@ async def run(config: Config, child: Child) -> None:
         parts = Parts(config, child, stack)
         pipeline = await parts.judging()
         metrics, clock = parts.metrics, parts.clock
-        delivery = Delivery(config, hostname=parts.hostname, clock=clock, count=metrics.count)
+        delivery = Delivery(
+            config, hostname=parts.hostname, clock=clock, count=metrics.count, refused=refusal_notes(parts)
+        )
         stack.push_async_callback(delivery.close)
         parts.watch_next_hops(delivery)
+        keep_resting(parts, delivery)
         recorder = Recorder(
             parts.journal, parts.log, metrics, pipeline.directory, observe=parts.observe, tape=parts.tape()
         )
@@ -36,7 +40,9 @@ async def run(config: Config, child: Child) -> None:
         async def review(entry: Entry, content: bytes) -> Verdict:
             now = clock.now()
             submission = Submission(entry.id, entry.received, entry.envelope, content, entry.client_ip)
-            judgement = await pipeline.judge(submission, now, sender=_sender(entry), held_for=now - entry.received)
+            judgement = await pipeline.judge(
+                submission, now, sender=_sender(entry), held=Held(now - entry.received, entry.weights)
+            )
             if not judgement.memory.available:
                 # Of a sender that nothing is known of for the moment, nothing is let go.
                 return Verdict(HOLD, entry.score, entry.code, (), "the memory is away", wait=pipeline.policy.hold.wait)

@@ -1,12 +1,11 @@
-"""`outbound-guard explain`: what would be said of a message, and why."""
+"""What would be said of a message, and why: for `outbound-guard explain`."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import json
-import sys
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
 
 from outbound_guard.accounts import Identifier
 from outbound_guard.accounts.directory import Directory
@@ -14,43 +13,39 @@ from outbound_guard.clock import SystemClock
 from outbound_guard.config import Config, policy_of
 from outbound_guard.content import parse
 from outbound_guard.content.packaged import model_of
+from outbound_guard.desk.why import Why, why
+from outbound_guard.ledger.database import Ledger, LedgerError, url_of
+from outbound_guard.ledger.weight_queries import InForce
 from outbound_guard.mail import Envelope, Submission, Verdict, new_id
 from outbound_guard.metrics import Metrics
 from outbound_guard.pipeline import Pipeline
-from outbound_guard.reputation import Reputation
+from outbound_guard.reputation import Memory, Reputation
 from outbound_guard.scanners import Scanners
 from outbound_guard.state import State
 from outbound_guard.state.embedded import socket_path
+from outbound_guard.verdict import Judgement, circumstances, decide
+
+Explained = tuple[Verdict, Why]
 
 
-def run(arguments: argparse.Namespace, config: Config) -> int:
-    """Print one verdict for each file; nothing is sent, counted or remembered. Returns the exit code."""
-    code, contents = 0, {}
-    for name in arguments.files:
-        try:
-            contents[name] = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        except OSError as error:
-            print(f"outbound-guard: {name}: {error.strerror or error}", file=sys.stderr)
-            code = 1
-    verdicts = asyncio.run(_judge_all(config, contents, arguments.account))
-    for name, verdict in verdicts.items():
-        if arguments.json:
-            print(json.dumps(_plain(name, verdict)))
-        else:
-            print(_readable(name, verdict))
-    return code
+async def judge(config: Config, contents: Mapping[str, bytes], account: str) -> dict[str, Explained]:
+    """The verdict on each message as if it came in now from `account` (empty: from whom it says), and why.
 
-
-async def _judge_all(config: Config, contents: dict[str, bytes], account: str) -> dict[str, Verdict]:
+    Nothing is sent, counted or remembered. Raises ConfigError.
+    """
     clock = SystemClock()
-    # What the running product remembers of the account counts; without it the message is judged by itself.
+    # What the running product remembers of the account counts, and what people have decided about it; without it the
+    # message is judged by itself.
     url = config.state.url
     if url == "embedded":
         url = f"unix://{socket_path(config.data_dir)}"
     state = await State.connect(url, timeout=config.state.timeout, count=lambda *labels, by=1: None)
     scanners = Scanners(config, clock, Metrics()) if config.scanner else None
+    ledger = None
     try:
-        directory = Directory(None, clock)
+        ledger = _ledger(config)
+        directory = Directory(ledger, clock)
+        await directory.refresh()
         identifier = Identifier(config, directory.account_of)
         pipeline = Pipeline(
             identifier,
@@ -61,15 +56,48 @@ async def _judge_all(config: Config, contents: dict[str, bytes], account: str) -
             observe=True,
             scanners=scanners,
         )
-        verdicts = {}
+        learned = InForce(ledger) if ledger and config.policy.learn else None
+        if learned and await learned.refresh():
+            pipeline.weigh(learned.factors)
+        explained = {}
         for name, content in contents.items():
-            judgement = await pipeline.judge(_submission(content, account, clock.now()), clock.now(), count=False)
-            verdicts[name] = judgement.verdict
-        return verdicts
+            now = clock.now()
+            judgement = await pipeline.judge(_submission(content, account, now), now, count=False)
+            sender, policy, signals = judgement.sender, pipeline.policy, judgement.verdict.signals
+            memory = _counting(judgement, now)
+            around = circumstances(judgement.submission, sender, memory, directory, policy, now, None)
+            verdict = decide(sender, signals, memory, policy, around)
+            explained[name] = verdict, why(sender, signals, memory, policy, around)
+        return explained
     finally:
+        if ledger:
+            ledger.close()
         if scanners:
             await scanners.close()
         await state.close()
+
+
+def _counting(judgement: Judgement, now: float) -> Memory:
+    """The memory as if this message were counted in it, so that a limit that it exceeds is named."""
+    memory, recipients = judgement.memory, len(judgement.submission.envelope.recipients)
+    return msgspec.structs.replace(
+        memory,
+        sender_traffic=_with_one_more(memory.sender_traffic, recipients, now),
+        account_traffic=_with_one_more(memory.account_traffic, recipients, now),
+    )
+
+
+def _with_one_more(traffic: Any, recipients: int, now: float) -> Any:
+    changed = {}
+    for window, seconds in (("minute", 60), ("hour", 3600), ("day", 86_400)):
+        start, current = getattr(traffic, window), int(now // seconds)
+        changed[window] = current
+        for what, more in (("messages", 1), ("recipients", recipients)):
+            before = getattr(traffic, f"{window}_{what}")
+            changed[f"{window}_{what}"] = (before if start == current else 0) + more
+            if start != current:
+                changed[f"{window}_before_{what}"] = before if start == current - 1 else 0
+    return traffic._replace(**changed)
 
 
 def _submission(content: bytes, account: str, now: float) -> Submission:
@@ -89,17 +117,11 @@ def _submission(content: bytes, account: str, now: float) -> Submission:
     return Submission(new_id(now), now, envelope, content, "127.0.0.1", login=login)
 
 
-def _plain(name: str, verdict: Verdict) -> dict[str, object]:
-    signals = [
-        {"name": s.name, "weight": round(s.weight, 4), "reason": s.reason} | ({"shadow": True} if s.shadow else {})
-        for s in verdict.signals
-    ]
-    return {"file": name, "action": verdict.action, "score": round(verdict.score, 4), "signals": signals}
-
-
-def _readable(name: str, verdict: Verdict) -> str:
-    lines = [f"{name}: {verdict.action} ({verdict.code}), score {verdict.score:+.2f}"]
-    for signal in sorted(verdict.signals, key=lambda s: -abs(s.weight)):
-        mark = " (on trial, not counted)" if signal.shadow else ""
-        lines.append(f"  {signal.weight:+6.2f}  {signal.name:<14} {signal.reason}{mark}")
-    return "\n".join(lines)
+def _ledger(config: Config) -> Ledger | None:
+    """The ledger to read, if there is one."""
+    if config.ledger.url == "embedded" and not config.data_dir.is_dir():
+        return None
+    try:
+        return Ledger(url_of(config.ledger.url, config.data_dir))
+    except LedgerError:
+        return None

@@ -24,6 +24,7 @@ from outbound_guard.content.packaged import model_of
 from outbound_guard.delivery import Delivery
 from outbound_guard.ledger.database import Ledger, url_of
 from outbound_guard.ledger.journal import Journal
+from outbound_guard.ledger.weight_queries import InForce
 from outbound_guard.maillog import MailLog
 from outbound_guard.metrics import Metrics
 from outbound_guard.pipeline import Pipeline
@@ -91,6 +92,7 @@ class Parts:
         self.stack.push_async_callback(state.close)
         directory = Directory(ledger, self.clock)
         await directory.refresh()
+        learned = InForce(ledger) if config.policy.learn else None
         identifier = Identifier(config, directory.account_of)
         pipeline = Pipeline(
             identifier,
@@ -102,8 +104,17 @@ class Parts:
             scanners=self._scanners(),
         )
 
+        async def weigh() -> None:
+            if learned and await learned.refresh():
+                pipeline.weigh(learned.factors)
+                for signal, factor in learned.factors.items():
+                    self.metrics.gauge("signal_factor", factor, signal)
+
+        await weigh()
+
         async def keep_fresh() -> None:
             await directory.refresh()
+            await weigh()
             self.metrics.gauge("state_up", float(state.up))
 
         self.every(1.0, keep_fresh)

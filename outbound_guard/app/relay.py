@@ -9,6 +9,7 @@ import socket
 import time
 
 from outbound_guard.actions import Actions, Outcome
+from outbound_guard.app.addresses import keep_resting, refusal_notes
 from outbound_guard.app.parts import Child, Parts, until_told
 from outbound_guard.config import Config
 from outbound_guard.delivery import Delivery
@@ -30,9 +31,12 @@ async def run(config: Config, child: Child) -> None:
         parts = Parts(config, child, stack)
         pipeline = await parts.judging()
         metrics, clock = parts.metrics, parts.clock
-        delivery = Delivery(config, hostname=parts.hostname, clock=clock, count=metrics.count)
+        delivery = Delivery(
+            config, hostname=parts.hostname, clock=clock, count=metrics.count, refused=refusal_notes(parts)
+        )
         stack.push_async_callback(delivery.close)
         parts.watch_next_hops(delivery)
+        keep_resting(parts, delivery)
         actions = Actions(
             delivery,
             parts.spool,

@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from outbound_guard.cli.room import Room, note
-from outbound_guard.cli.terminal import print_fields, print_json, print_table, some, when
+from outbound_guard.cli.terminal import harmless, print_fields, print_json, print_table, some, when
 from outbound_guard.cli.times import duration
+from outbound_guard.cli.weights import learning
 
 if TYPE_CHECKING:
+    from outbound_guard.config import Policy
     from outbound_guard.ledger.journal import Journal
     from outbound_guard.ledger.queries import Filters
     from outbound_guard.spool import Entry, Spool
@@ -129,6 +131,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
+    from outbound_guard.config import ConfigError, policy_of
     from outbound_guard.desk.errors import DeskError
     from outbound_guard.desk.held import held_show
     from outbound_guard.spool import NotInSpool
@@ -142,16 +145,21 @@ def _show(arguments: argparse.Namespace) -> int:
                 raise DeskError(f"no message {arguments.id} in this machine's spool") from None
         sys.stdout.buffer.write(content)
         return 0
+    try:
+        policy = policy_of(room.config)
+    except ConfigError as error:
+        note(f"what would have had to differ cannot be told: {error}")
+        policy = None
     with room.ledger() as ledger, room.spool() as spool:
-        found = asyncio.run(held_show(ledger, spool, arguments.id))
+        found = asyncio.run(held_show(ledger, spool, arguments.id, policy))
     if arguments.json:
         print_json(found)
         return 0
-    _print_one(found)
+    _print_one(found, policy)
     return 0
 
 
-def _print_one(found: dict[str, Any]) -> None:
+def _print_one(found: dict[str, Any], policy: Policy | None) -> None:
     decision = found["decision"] or {}
     shown = found | {
         "received": when(found["received"]),
@@ -176,6 +184,13 @@ def _print_one(found: dict[str, Any]) -> None:
         print_table(("weight", "signal", "reason"), rows)
     for reason in () if signals else found["reasons"]:
         print_fields([("reason", reason)])
+    if found["why"]:
+        print()
+        for sentence in found["why"]["sentences"]:
+            print(harmless(sentence))
+    elif decision and policy:
+        print()
+        print("By the policy in force, and without earlier corrections, the verdict would be another.")
     if decision.get("audit"):
         print()
         print_table(
@@ -187,44 +202,49 @@ def _print_one(found: dict[str, Any]) -> None:
 def _release(arguments: argparse.Namespace) -> int:
     from outbound_guard.desk.held import release
 
-    async def act(room: Room, spool: Spool, journal: Journal, id_: str) -> Entry:
+    async def act(spool: Spool, journal: Journal, id_: str) -> Entry:
         async def honest(entry: Entry) -> None:
             await room.forget(entry.sender, entry.account, mistake=True)
             await room.judged(entry.fingerprint, good=True)
+            await learn(journal, entry)
 
         teach = None if arguments.keep_suspicion else honest
         return await release(spool, journal, room.clock, id_, by=room.by, reason=arguments.reason, teach=teach)
 
-    return _each(arguments, act, "released")
+    room = Room(arguments)
+    with learning(room, abuse=False) as learn:
+        return _each(arguments, room, act, "released")
 
 
 def _delete(arguments: argparse.Namespace) -> int:
     from outbound_guard.desk.held import delete
 
-    async def act(room: Room, spool: Spool, journal: Journal, id_: str) -> Entry:
+    async def act(spool: Spool, journal: Journal, id_: str) -> Entry:
         async def abuse(entry: Entry) -> None:
             await room.judged(entry.fingerprint, good=False)
+            await learn(journal, entry)
 
         teach = abuse if arguments.abuse else None
         return await delete(spool, journal, room.clock, id_, by=room.by, reason=arguments.reason, teach=teach)
 
-    return _each(arguments, act, "deleted")
+    room = Room(arguments)
+    with learning(room, abuse=True) as learn:
+        return _each(arguments, room, act, "deleted")
 
 
 def _each(
-    arguments: argparse.Namespace, act: Callable[[Room, Spool, Journal, str], Awaitable[Entry]], done: str
+    arguments: argparse.Namespace, room: Room, act: Callable[[Spool, Journal, str], Awaitable[Entry]], done: str
 ) -> int:
     """Do it to every message that is named or meant."""
     from outbound_guard.desk.errors import DeskError
 
-    room = Room(arguments)
     ids = _meant(arguments, room)
     results: list[dict[str, str]] = []
 
     async def all_of_them(spool: Spool, journal: Journal) -> None:
         for id_ in ids:
             try:
-                await act(room, spool, journal, id_)
+                await act(spool, journal, id_)
                 results.append({"id": id_, "result": done})
             except DeskError as error:
                 results.append({"id": id_, "result": "failed", "error": str(error)})

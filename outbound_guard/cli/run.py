@@ -9,7 +9,20 @@ import sys
 from collections.abc import Sequence
 
 from outbound_guard import __version__
-from outbound_guard.cli import account, held, history, replay, service, setup, train
+from outbound_guard.cli import (
+    account,
+    answers,
+    blocklist,
+    case,
+    explain,
+    held,
+    history,
+    replay,
+    service,
+    setup,
+    train,
+    weights,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         )
     top.add_argument("--version", action="version", version=f"outbound-guard {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (service, replay, train, held, account, history, setup):
+    for group in (service, explain, replay, train, held, weights, account, blocklist, case, history, setup, answers):
         group.add(commands, common)
     return top
 

@@ -1,4 +1,4 @@
-"""`serve`, `check-config`, `explain`: the commands that are the application itself."""
+"""`serve` and `check-config`: the commands that are the application itself."""
 
 from __future__ import annotations
 
@@ -20,11 +20,6 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     check = commands.add_parser("check-config", parents=[common], help="check configuration and policy")
     check.set_defaults(run=_check)
 
-    explain = commands.add_parser("explain", parents=[common], help="score messages and show the arithmetic")
-    explain.add_argument("files", nargs="+", metavar="FILE", help="messages; - is standard input")
-    explain.add_argument("--account", default="", help="as if sent by this account")
-    explain.set_defaults(run=_explain)
-
 
 def _serve(arguments: argparse.Namespace) -> int:
     from outbound_guard import app
@@ -34,20 +29,18 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     from outbound_guard import config, signals
+    from outbound_guard.blocklist.lists import lists_of
+    from outbound_guard.blocklist.own import own_subjects
     from outbound_guard.cli.terminal import print_json
     from outbound_guard.content.packaged import model_of
 
     loaded = configuration(arguments)
     signals.Panel(config.policy_of(loaded))
     model_of(loaded)
+    lists_of(loaded)
+    own_subjects(loaded)
     if arguments.json:
         print_json({"ok": True, "file": loaded.path})
     else:
         print("ok")
     return 0
-
-
-def _explain(arguments: argparse.Namespace) -> int:
-    from outbound_guard import app
-
-    return int(app.explain(arguments) or 0)

@@ -56,10 +56,35 @@ def check(config: Config) -> None:
     for number, resolver in enumerate(config.dns.resolvers):
         _resolver(f"dns.resolvers[{number}]", resolver)
     _scanners(config)
+    _cases(config)
+    _blocklist(config)
+
+
+def _blocklist(config: Config) -> None:
+    if config.blocklist.file:
+        _file(config, "blocklist.file", config.blocklist.file)
+    if config.blocklist.channels:
+        _file(config, "blocklist.channels", config.blocklist.channels)
+    for number, resolver in enumerate(config.blocklist.resolvers):
+        _resolver(f"blocklist.resolvers[{number}]", resolver)
+    _positive("blocklist", config.blocklist, "per_second", "per_second_per_list")
+    if 0 < config.blocklist.interval < 1:
+        raise Mistake("blocklist.interval", f"{config.blocklist.interval:g} is too short; 0, or at least 1")
     _networks("blocklist.addresses", config.blocklist.addresses)
     for number, domain in enumerate(config.blocklist.domains):
         if "." not in domain or not _HOST.fullmatch(domain):
             raise Mistake(f"blocklist.domains[{number}]", f'"{domain}" is no domain; expected one like "example.net"')
+
+
+def _cases(config: Config) -> None:
+    cases = config.cases
+    _positive("cases", cases, "clean_days", "reopen_days", "refusals", "refusal_seconds", "original_days")
+    if not re.fullmatch(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})?", cases.language):
+        raise Mistake("cases.language", f'"{cases.language}" is no language; expected one like "en"')
+    if cases.contact and not re.fullmatch(r"[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+", cases.contact):
+        raise Mistake("cases.contact", f'"{cases.contact}" is no address; expected one like "abuse@example.net"')
+    if cases.texts and not config.resolve(cases.texts).is_dir():
+        raise Mistake("cases.texts", f'"{cases.texts}" is no folder; paths start at the folder of this file')
 
 
 def _scanners(config: Config) -> None:

@@ -166,6 +166,9 @@ class PolicyFile(Table, frozen=True):
     one by one; 0: every message is read."""
     mode: Literal["enforce", "observe"] = "enforce"
     """observe: scores and records everything, changes no reply and holds nothing."""
+    learn: bool = True
+    """What people decide about held mail adapts the weights of the signals. Without it nothing is learned, and what was
+    learned has no effect."""
 
 
 class Recording(Table, frozen=True):
@@ -194,10 +197,48 @@ class Blocklist(Table, frozen=True):
 
     file: str = ""
     """The lists to ask; empty: the packaged ones."""
+    channels: str = ""
+    """The official channels of receivers and lists; empty: the packaged ones."""
     addresses: tuple[str, ...] = ()
     """Own addresses and networks to watch, besides those of the pools."""
     domains: tuple[str, ...] = ()
     """Own domains to watch."""
+    resolvers: tuple[str, ...] = ()
+    """ADDRESS:PORT of the name servers to ask lists through; empty: those of [dns]. Many lists refuse public ones."""
+    interval: float = 3600.0
+    """Seconds from one round to the next, at most: so long it takes until a listing is found. 0: nothing is watched."""
+    per_second: float = 200.0
+    """Questions a second, on average: to all lists together."""
+    per_second_per_list: float = 5.0
+    """Questions a second, on average: to one list, unless its own entry in the file says otherwise."""
+    rest_weight: float = 2.0
+    """Weight of listings from which on a source address rests: its pool uses the others. 0: none ever does."""
+    rest_clean: float = 86_400.0
+    """Seconds without such listings until it is used again."""
+
+
+class Cases(Table, frozen=True):
+    """[cases]: listings of own addresses, and refusals of them, worked through to their end."""
+
+    clean_days: int = 7
+    """Days without a listing or refusal until a case is confirmed to be over."""
+    reopen_days: int = 30
+    """Days after its end within which a new listing opens the same case again."""
+    refusals: int = 10
+    """Messages that one receiver refuses because of our address within `refusal_seconds`, until that is a case."""
+    refusal_seconds: float = 3600.0
+    original_days: int = 30
+    """Days the unredacted originals of letters are kept, apart from everything else."""
+    original_readers: tuple[str, ...] = ()
+    """Logins of those who may read them; empty: nobody may."""
+    organisation: str = ""
+    """In whose name drafts are written; empty: that of server.hostname."""
+    contact: str = ""
+    """Address of your abuse desk, for drafts: a role address such as abuse@example.net, not a person's."""
+    language: str = "en"
+    """Of drafts to customers, unless another is asked for. Letters to list operators are in English."""
+    texts: str = ""
+    """Folder with texts of your own, LANGUAGE/NAME.txt; what is not there is taken from the packaged ones."""
 
 
 class Scanner(Table, frozen=True):
@@ -282,6 +323,7 @@ class Config(Table, frozen=True):
     recording: Recording = Recording()
     dns: Dns = Dns()
     blocklist: Blocklist = Blocklist()
+    cases: Cases = Cases()
     scanner: tuple[Scanner, ...] = ()
     console: Console = Console()
     metrics: Metrics = Metrics()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -12,7 +12,7 @@ from outbound_guard.config import Config, ConfigError, Pool
 from outbound_guard.delivery.pool import Health
 from outbound_guard.delivery.result import Result
 from outbound_guard.delivery.sink import Sink
-from outbound_guard.delivery.smarthost import Smarthosts
+from outbound_guard.delivery.smarthost import Refused, Smarthosts
 from outbound_guard.mail import Envelope
 
 __all__ = ["Delivery", "Health", "Result"]
@@ -21,8 +21,19 @@ __all__ = ["Delivery", "Health", "Result"]
 class Delivery:
     """The one door for mail that leaves. `send` never raises for what the network does."""
 
-    def __init__(self, config: Config, *, hostname: str, clock: Clock, count: Callable[..., None]) -> None:
-        """`hostname` is what we call ourselves; `count` see Smarthosts. Raises ConfigError, OSError (sink)."""
+    def __init__(
+        self,
+        config: Config,
+        *,
+        hostname: str,
+        clock: Clock,
+        count: Callable[..., None],
+        refused: Refused = lambda *_: None,
+    ) -> None:
+        """`hostname` is what we call ourselves; `count` and `refused` see Smarthosts.
+
+        Raises ConfigError, OSError (sink).
+        """
         self._sink: Sink | None = None
         self._pools: dict[str, Smarthosts] = {}
         if config.delivery.mode == "direct":
@@ -35,7 +46,7 @@ class Delivery:
                 raise ConfigError(f"delivery.pool: there are two with the name {pool.name!r}")
             if pool.smarthosts:
                 self._pools[pool.name] = Smarthosts(
-                    _absolute(config, pool), hostname=hostname, clock=clock, count=count
+                    _absolute(config, pool), hostname=hostname, clock=clock, count=count, refused=refused
                 )
         if not self._pools:
             raise ConfigError("delivery.pool: no smarthost is named")
@@ -59,6 +70,11 @@ class Delivery:
                 rest = msgspec.structs.replace(envelope, recipients=recipients)
                 result = result.followed_by(await other.send(rest, content))
         return result
+
+    def rest(self, pools: Mapping[str, frozenset[str]]) -> None:
+        """Which source addresses are not to be used now, by the name of their pool; all others are."""
+        for name, smarthosts in self._pools.items():
+            smarthosts.rest(pools.get(name, frozenset()))
 
     def health(self) -> dict[str, list[Health]]:
         """Every smarthost by the name of its pool; empty with a sink."""

@@ -51,7 +51,9 @@ class Host:
         """True while one sender tries whether the host works again; the others wait or go elsewhere."""
         self.refused: dict[str | None, float] = {}
         """When it refused which of our addresses (unix seconds)."""
-        self._sources = sources
+        self.resting: frozenset[str] = frozenset()
+        """Those of our addresses that it is not to be reached from."""
+        self._all_sources = self._sources = sources
         self._next_source = 0
         self._limit = limit
         self._clock = clock
@@ -63,7 +65,7 @@ class Host:
         """The idle connection that was used last, if there is one."""
         while self._idle:
             connection = self._idle.pop()
-            if self.refused and self.avoids(connection.source):
+            if (self.refused or self.resting) and self.avoids(connection.source):
                 connection.quit()
             elif connection.ready:
                 return connection
@@ -112,17 +114,27 @@ class Host:
             _log.warning("smarthost %s refuses our address %s: %s", self.name, source or "(the system's choice)", line)
         if not self.has_address():
             return False
-        for connection in [idle for idle in self._idle if idle.source == source]:
-            self._idle.remove(connection)
-            connection.quit()
+        self._leave()
         return True
+
+    def rest(self, addresses: frozenset[str]) -> None:
+        """These addresses of ours are not used from now on; if it would be left with none, they are all the same.
+
+        Their idle connections go at once, the others after their transaction.
+        """
+        in_use = tuple(source for source in self._all_sources if source not in addresses)
+        self._sources = in_use or self._all_sources
+        self.resting = frozenset(self._all_sources) - frozenset(self._sources)
+        self._leave()
 
     def has_address(self) -> bool:
         """True if there is an address to bind that it has not refused of late."""
         return any(not self._refused_at(source) for source in self._sources)
 
     def avoids(self, source: str | None) -> bool:
-        """True if no connection from this address is to be used: it was refused of late, and another was not."""
+        """True if no connection from it is to be used: it rests, or it was refused of late and another was not."""
+        if source in self.resting:
+            return True
         return bool(self.refused) and bool(self._refused_at(source)) and self.has_address()
 
     def put(self, connection: Connection) -> None:
@@ -172,6 +184,12 @@ class Host:
             connection.quit()
         for connection in self.connections - set(idle):
             connection.abort()
+
+    def _leave(self) -> None:
+        """Close the idle connections from addresses that are not to be used."""
+        for connection in [idle for idle in self._idle if self.avoids(idle.source)]:
+            self._idle.remove(connection)
+            connection.quit()
 
     def _refused_at(self, source: str | None) -> float:
         """When it refused this address (unix seconds); 0 if it did not, or long ago."""

@@ -35,6 +35,7 @@ BROKEN = Reply(451, "4.4.2", "OG-BROKEN the connection to the next hop broke, pl
 BUSY = Reply(451, "4.3.2", "OG-BUSY all connections to the next hop are busy, please try again")
 
 Count = Callable[..., None]
+Refused = Callable[[str, str, Reply], None]
 _Waiting = asyncio.Future[tuple[Host, Connection] | Reply | None]
 
 
@@ -42,7 +43,14 @@ class Smarthosts:
     """The smarthosts of one [[delivery.pool]], used in turn; those that fail are left alone for a while."""
 
     def __init__(
-        self, pool: Pool, *, hostname: str, clock: Clock, count: Count, wait_seconds: float = WAIT_SECONDS
+        self,
+        pool: Pool,
+        *,
+        hostname: str,
+        clock: Clock,
+        count: Count,
+        refused: Refused = lambda *_: None,
+        wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         """Paths in `pool` must be absolute. Raises ConfigError (password, certificates, addresses).
 
@@ -50,13 +58,14 @@ class Smarthosts:
         session could be set up); broken, timeout, malformed, going_away (a session ended before its answer); stale (a
         reused connection was found closed: tried again on a new one); unknown (no answer to the end of data);
         our_address (our own address was refused); busy (no connection became free). `wait_seconds`: how long a sender
-        waits for one.
+        waits for one. `refused(next hop, source address, reply)` is called when our address was refused; the address is
+        empty if the system chose it.
         """
         if not pool.smarthosts:
             raise ConfigError(f"delivery.pool {pool.name!r}: no smarthost is named")
         self._terms = terms_of(pool, hostname)
         self._hosts = [host_of(name, pool, clock) for name in pool.smarthosts]
-        self._count = count
+        self._count, self._tell_refused = count, refused
         self._wait_seconds = wait_seconds
         self._next = 0
         self._waiting: deque[tuple[_Waiting, Attempt]] = deque()
@@ -71,6 +80,11 @@ class Smarthosts:
     def health(self) -> list[Health]:
         """Every host, in the order of the configuration."""
         return [host.health() for host in self._hosts]
+
+    def rest(self, addresses: frozenset[str]) -> None:
+        """Send from the other addresses of the pool; where there is no other, these are used all the same."""
+        for host in self._hosts:
+            host.rest(addresses)
 
     async def send(self, envelope: Envelope, content: Sequence[bytes]) -> Result:
         """Deliver a message; one reply for each recipient. Never raises for what the network does.
@@ -214,8 +228,7 @@ class Smarthosts:
         except UnreachableError as error:
             if error.reply is not None and refuses_us(error.reply):
                 attempt.refused(error.reply, host)
-                self._count(EVENTS, "our_address")
-                if host.refuses(source, str(error.reply)):
+                if self._refuses(host, source, error.reply):
                     return None  # It is tried from the next address.
             self._fails(host, error.reason, str(error))
             attempt.unreachable |= {host}
@@ -257,7 +270,11 @@ class Smarthosts:
         """Hand the connection to whoever waits longest and can use it, else keep it."""
         if connection.closed:
             return
-        if self._closed or connection.transactions >= MESSAGES or (host.refused and host.avoids(connection.source)):
+        if (
+            self._closed
+            or connection.transactions >= MESSAGES
+            or ((host.refused or host.resting) and host.avoids(connection.source))
+        ):
             connection.quit()
             return
         if not self._waiting:
@@ -291,12 +308,16 @@ class Smarthosts:
 
     def _refused(self, attempt: Attempt, host: Host, connection: Connection, reply: Reply) -> bool:
         """A host has refused our address. True if it is to be tried from another one."""
-        self._count(EVENTS, "our_address")
-        another = host.refuses(connection.source, str(reply))
+        another = self._refuses(host, connection.source, reply)
         if another:
             attempt.wary |= {host}
             attempt.fresh = host
         return another
+
+    def _refuses(self, host: Host, source: str | None, reply: Reply) -> bool:
+        self._count(EVENTS, "our_address")
+        self._tell_refused(host.name, source or "", reply)
+        return host.refuses(source, str(reply))
 
     def _fails(self, host: Host, reason: str, text: str) -> None:
         self._count(EVENTS, reason)

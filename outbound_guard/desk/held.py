@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from outbound_guard.clock import Clock
+from outbound_guard.config import Policy
 from outbound_guard.desk.errors import DeskError, on_disk
+from outbound_guard.desk.why import of_decision
 from outbound_guard.ledger import queries
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.journal import Journal
@@ -28,11 +30,12 @@ async def held_list(ledger: Ledger, filters: Filters) -> list[Held]:
     return await asyncio.to_thread(queries.held_list, ledger, filters)
 
 
-async def held_show(ledger: Ledger, spool: Spool, id_: str) -> dict[str, Any]:
+async def held_show(ledger: Ledger, spool: Spool, id_: str, policy: Policy | None = None) -> dict[str, Any]:
     """All that is known about a held message, as of now.
 
-    The fields of `Held`, then `decision` (with its `signals`, `deliveries` and `audit`) or None, and `in_spool`: the
-    state it has in this machine's spool, or None. Raises DeskError if nothing is known, LedgerError.
+    The fields of `Held`, then `decision` (with its `signals`, `deliveries` and `audit`) or None, `why`: what would have
+    had to differ by this `policy` (desk.why.Why), or None, and `in_spool`: the state it has in this machine's spool, or
+    None. Raises DeskError if nothing is known, LedgerError.
     """
     row = await asyncio.to_thread(queries.held_one, ledger, id_)
     decision = await asyncio.to_thread(queries.decision_one, ledger, id_)
@@ -41,8 +44,8 @@ async def held_show(ledger: Ledger, spool: Spool, id_: str) -> dict[str, Any]:
     except NotInSpool:
         if row is None:
             raise DeskError(f"no held message {id_}") from None
-        return _shown(row, decision, None)
-    return _shown(row or _held_from(entry, state), decision, state)
+        return _shown(row, decision, None, policy)
+    return _shown(row or _held_from(entry, state), decision, state, policy)
 
 
 async def release(
@@ -119,9 +122,10 @@ async def _undone(journal: Journal, clock: Clock, message: Lease, what: str) -> 
         raise DeskError(f"{message.entry.id} {why}") from error
 
 
-def _shown(row: Held, decision: dict[str, Any] | None, state: str | None) -> dict[str, Any]:
+def _shown(row: Held, decision: dict[str, Any] | None, state: str | None, policy: Policy | None) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(row)
-    return shown | {"decision": decision, "in_spool": state}
+    why = of_decision(decision, policy) if decision and policy else None
+    return shown | {"decision": decision, "why": msgspec.to_builtins(why), "in_spool": state}
 
 
 def _held_from(entry: Entry, state: str) -> Held:

@@ -112,7 +112,81 @@ class AccountEntry(msgspec.Struct, frozen=True, omit_defaults=True, tag="account
     """Addresses, senders, or patterns with `*`."""
 
 
-Record = Decision | Delivered | HeldChange | Standing | Audit | AccountEntry
+class CaseSubject(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a case is about: an address or domain of ours, and who lists or refuses it."""
+
+    subject: str
+    """An address or domain; `receiver` for refusals that name no address of ours."""
+    source: str = ""
+    """The list's zone, or the receiver's name; empty: what a person said."""
+    kind: str = "list"
+    """list | receiver | person"""
+    operator: str = ""
+    """Who keeps the list; of a receiver, its name."""
+    state: str = "listed"
+    """listed | clean"""
+    scope: str = ""
+    """address | range | network | domain"""
+    codes: str = ""
+    reason: str = ""
+    since: float = 0.0
+    seen: float = 0.0
+    """Unix time of the first and of the last sight of it."""
+    clean_since: float = 0.0
+    count: int = 0
+    """Refusals; 0 for lists."""
+
+
+class CaseCheck(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An item of a case's checklist, as it was ticked off."""
+
+    state: str = ""
+    """done | not needed; empty: open."""
+    evidence: str = ""
+    data: dict[str, Any] = {}
+
+
+class CaseEvent(msgspec.Struct, frozen=True, omit_defaults=True, tag="case"):
+    """Something happened in a case. Texts hold no personal contact data: they are redacted before they come here."""
+
+    id: str
+    """Made from the fact itself where a machine found it; a second event with the same id is left out."""
+    case: str
+    time: float
+    what: str
+    """One of desk.cases.stages.WHAT."""
+    by: str = "system"
+    text: str = ""
+    fields: dict[str, Any] = {}
+    """What it changes in the case: columns of the table `case_file`."""
+    subjects: tuple[CaseSubject, ...] = ()
+    """Each takes the place of what was known of this subject and source."""
+    checks: dict[str, CaseCheck] = {}
+    data: dict[str, Any] = {}
+    """What belongs to the event itself: of a contact its channel, and with whom."""
+
+
+class WeightChange(msgspec.Struct, frozen=True, omit_defaults=True, tag="weight"):
+    """What a signal's weight is multiplied by in this installation was changed."""
+
+    time: float
+    signal: str
+    change: str
+    """learned | reset | undone"""
+    factor_from: float
+    factor_to: float
+    by: str = "system"
+    reason: str = ""
+    message: str = ""
+    """The message whose release or deletion taught it, or whose lesson was undone."""
+    finding: str = ""
+    """honest | abuse: what was decided about that message."""
+    sender: str = ""
+    text: str = ""
+    """Its fingerprint, hexadecimal; empty if there is none."""
+
+
+Record = Decision | Delivered | HeldChange | Standing | Audit | AccountEntry | CaseEvent | WeightChange
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)

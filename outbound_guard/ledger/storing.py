@@ -10,15 +10,19 @@ from sqlalchemy import Connection, Table, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from outbound_guard.ledger import tables
+from outbound_guard.ledger.case_storing import case_events
 from outbound_guard.ledger.records import (
     AccountEntry,
     Audit,
+    CaseEvent,
     Decision,
     Delivered,
     HeldChange,
     Record,
     Standing,
+    WeightChange,
 )
+from outbound_guard.ledger.weight_storing import weight_changes
 
 Row = dict[str, Any]
 KINDS = {
@@ -40,7 +44,9 @@ def store(connection: Connection, records: Iterable[Record]) -> None:
         if type_ in sorted_:
             storing(connection, sorted_[type_])
     if AccountEntry in sorted_ or Standing in sorted_:
-        _count_revision(connection)
+        _count_revision(connection, "directory")
+    if WeightChange in sorted_:
+        _count_revision(connection, "weights")
 
 
 def insert_new(connection: Connection, table: Table, rows: list[Row]) -> None:
@@ -223,10 +229,10 @@ def _accounts(connection: Connection, records: list[AccountEntry]) -> None:
         )
 
 
-def _count_revision(connection: Connection) -> None:
-    insert_new(connection, tables.revision, [{"name": "directory", "number": 0}])
+def _count_revision(connection: Connection, name: str) -> None:
+    insert_new(connection, tables.revision, [{"name": name, "number": 0}])
     table = tables.revision
-    connection.execute(update(table).where(table.c.name == "directory").values(number=table.c.number + 1))
+    connection.execute(update(table).where(table.c.name == name).values(number=table.c.number + 1))
 
 
 def taken(connection: Connection, names: list[str]) -> set[str]:
@@ -242,4 +248,6 @@ _STORING: dict[type, Callable[[Connection, list[Any]], None]] = {
     Standing: _standings,
     Audit: _audits,
     AccountEntry: _accounts,
+    CaseEvent: case_events,
+    WeightChange: weight_changes,
 }

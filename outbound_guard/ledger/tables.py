@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData()
@@ -178,4 +179,174 @@ revision = Table(
     metadata,
     Column("name", String(32), primary_key=True),
     Column("number", BigInteger, nullable=False),
+)
+
+# What each list said last about each address and domain of ours. `state` is listed, clean or unknown; `known` is the
+# last of listed and clean (empty: neither yet). An unknown answer leaves what is known, and its times, as they are.
+listing = Table(
+    "listing",
+    metadata,
+    Column("subject", String(255), nullable=False),
+    Column("zone", String(255), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("known", String(16), nullable=False),
+    # Separated by spaces.
+    Column("codes", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("scope", String(16), nullable=False),
+    Column("weight", Double, nullable=False),
+    Column("first_seen", Double, nullable=False),
+    Column("last_seen", Double, nullable=False),
+    # 0 if not known to be clean.
+    Column("clean_since", Double, nullable=False),
+    Column("checked", Double, nullable=False),
+    PrimaryKeyConstraint("subject", "zone"),
+    Index("listing_known", "known"),
+)
+
+# Listings that began, or whose codes changed (listed), of which nothing is known for now (unknown), that ended (clean).
+listing_history = Table(
+    "listing_history",
+    metadata,
+    Column("serial", _Serial, primary_key=True, autoincrement=True),
+    Column("time", Double, nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("zone", String(255), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("codes", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("listing_history_subject", "subject", "time"),
+)
+
+# The source addresses of the pools. `state`: in_use | resting | kept (it should rest, but its pool has no other).
+own_address = Table(
+    "own_address",
+    metadata,
+    Column("pool", String(64), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("since", Double, nullable=False),
+    Column("reason", Text, nullable=False),
+    PrimaryKeyConstraint("pool", "address"),
+)
+
+# What happened in the cases; everything else about a case follows from it, in the order of `time` and `serial`. `id` is
+# made from the fact itself where a machine found it, so that a fact found twice counts once.
+case_event = Table(
+    "case_event",
+    metadata,
+    Column("serial", _Serial, primary_key=True, autoincrement=True),
+    Column("id", String(128), nullable=False),
+    Column("case_id", String(32), nullable=False),
+    Column("time", Double, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("what", String(32), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("changes", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    UniqueConstraint("id", name="case_event_id"),
+    Index("case_event_case", "case_id", "time"),
+)
+
+case_file = Table(
+    "case_file",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("stage", String(16), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("operator", Text, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("finding", String(16), nullable=False),
+    Column("cause", String(32), nullable=False),
+    Column("accounts", Text, nullable=False),
+    Column("began", Double, nullable=False),
+    Column("opened", Double, nullable=False),
+    Column("round_since", Double, nullable=False),
+    Column("stage_since", Double, nullable=False),
+    Column("contained", Double, nullable=False),
+    Column("removed", Double, nullable=False),
+    Column("closed", Double, nullable=False),
+    Column("reopened", Integer, nullable=False),
+    Column("due", Double, nullable=False),
+    Column("due_for", Text, nullable=False),
+    Column("reminded", Double, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("changed", Double, nullable=False),
+    Index("case_file_state", "state", "opened"),
+)
+
+# What is listed, or refused, and by whom (`source`: a list's zone or a receiver).
+case_subject = Table(
+    "case_subject",
+    metadata,
+    Column("case_id", String(32), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("operator", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("scope", String(16), nullable=False),
+    Column("codes", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("seen", Double, nullable=False),
+    Column("clean_since", Double, nullable=False),
+    Column("count", Integer, nullable=False),
+    PrimaryKeyConstraint("case_id", "subject", "source"),
+    Index("case_subject_subject", "subject"),
+)
+
+case_check = Table(
+    "case_check",
+    metadata,
+    Column("case_id", String(32), nullable=False),
+    Column("item", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("time", Double, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    PrimaryKeyConstraint("case_id", "item"),
+)
+
+# How far the listings and refusals have been followed (`serial` of listing_history and delivery).
+case_progress = Table(
+    "case_progress",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("serial", BigInteger, nullable=False),
+)
+
+# What people's decisions have made of the signals' weights: one factor each, 1 where there is no row.
+weight = Table(
+    "weight",
+    metadata,
+    Column("signal", String(64), primary_key=True),
+    Column("factor", Double, nullable=False),
+    Column("time", Double, nullable=False),
+    Column("by", Text, nullable=False),
+)
+
+# One row for each factor that was changed. `message`, `finding`, `sender` and `text` (its fingerprint) say what a
+# factor was learned from, and are empty otherwise.
+weight_history = Table(
+    "weight_history",
+    metadata,
+    Column("serial", _Serial, primary_key=True, autoincrement=True),
+    Column("time", Double, nullable=False),
+    Column("signal", String(64), nullable=False),
+    Column("change", String(16), nullable=False),
+    Column("factor_from", Double, nullable=False),
+    Column("factor_to", Double, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("message", String(64), nullable=False),
+    Column("finding", String(16), nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("text", String(32), nullable=False),
+    Index("weight_history_time", "time"),
+    Index("weight_history_message", "message"),
 )

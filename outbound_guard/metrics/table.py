@@ -31,6 +31,7 @@ TABLE = (
     Metric("signal_total", "counter", ("signal",), "Messages on which a signal spoke"),
     Metric("held_total", "counter", ("reason",), "Messages put on hold or in quarantine, by code word"),
     Metric("suspensions_total", "counter", ("reason",), "Senders and accounts suspended, by code word"),
+    Metric("signal_factor", "livemostrecent", ("signal",), "What decisions about held mail made of a signal's weight"),
     # Sessions.
     Metric("sessions", "livesum", (), "SMTP sessions open now"),
     Metric("smtp_sessions_total", "counter", ("listener",), "SMTP sessions opened"),
@@ -52,6 +53,16 @@ TABLE = (
     Metric("scanner_answers_total", "counter", ("scanner", "result"), "Messages a scanner was to judge, by result"),
     Metric("scanner_seconds", "histogram", ("scanner",), "Time a scanner took to answer"),
     Metric("scanner_agreement_total", "counter", ("scanner", "result"), "Scanner's answers against our own judgement"),
+    # Own addresses.
+    Metric("blocklist_answers_total", "counter", ("state",), "Answers of blocklists about own addresses and domains"),
+    Metric("blocklist_subjects", "livemostrecent", ("zone", "state"), "Own addresses and domains by what a list says"),
+    Metric("blocklist_round_age", "livemostrecent", (), "Seconds since every list was asked about all of them"),
+    Metric("own_addresses", "livemostrecent", ("pool", "state"), "Source addresses: in use, resting, kept in use"),
+    Metric("own_addresses_objectionable", "livemostrecent", (), "Source addresses with wrong reverse DNS, name or SPF"),
+    Metric("cases_open", "livemostrecent", ("stage",), "Open cases by stage"),
+    Metric("cases_overdue", "livemostrecent", ("stage",), "Open cases whose stage has taken longer than it should"),
+    Metric("cases_opened_total", "counter", (), "Cases opened"),
+    Metric("cases_reopened_total", "counter", (), "Cases opened again because a listing came back"),
     # The parts it stands on.
     Metric("state_up", "livemin", (), "1 while the store of counters answers"),
     Metric("state_errors_total", "counter", ("kind",), "Calls to the store of counters that failed"),

@@ -31,7 +31,7 @@ from outbound_guard.scanners import Opinion
 from outbound_guard.state import State
 from outbound_guard.state.embedded import EmbeddedServer
 from outbound_guard.trace import TraceError, recorded
-from outbound_guard.verdict import HOLD, SUSPENDED, Judgement
+from outbound_guard.verdict import HOLD, SUSPENDED, Held, Judgement
 
 _LONGEST_HOLD = 86_400.0
 """Seconds; what is to wait for a person has no place in virtual time and is called quarantined."""
@@ -44,6 +44,8 @@ class _Sent(msgspec.Struct):
     sender: Sender
     record: Any
     fingerprint: int
+    weights: dict[str, float]
+    """What each signal contributed when it came in."""
 
 
 class Relay:
@@ -88,15 +90,16 @@ class Relay:
             self._heard.said[event["id"]] = msgspec.convert(said, tuple[Opinion, ...])
         judgement = await self._judge(event, event["t"], sender=_recorded_sender(event))
         self._pipeline.learning.judged(judgement)
-        known = _Sent(event, judgement.sender, judgement.memory.sender, judgement.message.fingerprint)
+        weights = {signal.name: signal.weight for signal in judgement.verdict.signals}
+        known = _Sent(event, judgement.sender, judgement.memory.sender, judgement.message.fingerprint, weights)
         self._sent.setdefault(event["id"], known)
         self.senders[judgement.sender.name] = judgement.sender
         return _answer(event["id"], judgement)
 
     async def _release_due(self, event: dict[str, Any]) -> dict[str, Any]:
         known = self._sent[event["id"]]
-        held_for = event["t"] - known.event["t"]
-        judgement = await self._judge(known.event, event["t"], sender=known.sender, held_for=held_for)
+        held = Held(event["t"] - known.event["t"], known.weights)
+        judgement = await self._judge(known.event, event["t"], sender=known.sender, held=held)
         return _answer(event["id"], judgement)
 
     async def _judge(self, event: dict[str, Any], now: float, **known: Any) -> Judgement:

@@ -125,10 +125,13 @@ class Panel:
         """True if somebody asks for the scanners' opinions."""
         self.refusals = next((a for a in self._armed if a.name == refusals.NAME and not a.shadow), None)
 
-    def look(self, view: View, sums: list[float], *, again: bool = False) -> tuple[tuple[Signal, ...], list[Evidence]]:
+    def look(
+        self, view: View, sums: list[float], *, again: Mapping[str, float] | None = None
+    ) -> tuple[tuple[Signal, ...], list[Evidence]]:
         """Ask every check. `sums` are the sender's running sums by slot (nats).
 
-        `again`: this message was judged before, so what it says is in the sums already.
+        `again`: this message was judged before, with these contributions, so what it says is in the sums already. What
+        the owner has sent meanwhile in the usual way does not clear a message that was not.
 
         Returns the signals, whose weights are what each check now contributes to the score (running sum and fresh
         evidence together), and the fresh evidence to be remembered.
@@ -140,6 +143,8 @@ class Panel:
             found = check.look(view, check.settings)
             carried = sums[check.slot]
             if found is None:
+                if again and check.habit:
+                    carried = max(carried, again.get(check.name, carried))
                 if abs(carried) >= 0.01 and check.adds_up:
                     signals.append(
                         Signal(
@@ -151,9 +156,9 @@ class Panel:
             fresh *= check.scale
             if not check.adds_up:
                 total = min(max(fresh, check.low), check.high)
-            elif again and view.sender.kind != "forwarder":
+            elif again is not None and view.sender.kind != "forwarder":
                 # It is in the sum already, unless the store was down when the message came in.
-                total = max(carried, min(fresh, check.high))
+                total = max(carried, min(fresh, check.high), again.get(check.name, 0.0) if check.habit else carried)
             else:
                 # However often it is seen, a weak oddity does not become a strong one.
                 most = _SAME_AGAIN if check.habit and not view.memory.first_seen else _REPEATED

@@ -31,6 +31,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     score: float = 0.0
     code: str = ""
     reasons: tuple[str, ...] = ()
+    weights: dict[str, float] = {}
+    """What each signal contributed to the score (nats); of mail that is held for a time."""
     client_ip: str = ""
     size: int = 0
     """Octets of the content; the spool sets it."""

@@ -45,7 +45,8 @@ def view_of(case: dict[str, Any]) -> View:
     networks = remembered.pop("networks", 0)
     new_domains = remembered.pop("new_domains", 0)
     sent = {name: remembered.pop(name) for name in list(remembered) if name in NO_TRAFFIC._fields}
-    profile, traffic = NO_PROFILE._replace(**remembered), NO_TRAFFIC._replace(hour=int(NOW // 3600), day=int(NOW // 86400), **sent)
+    profile = NO_PROFILE._replace(**remembered)
+    traffic = NO_TRAFFIC._replace(hour=int(NOW // 3600), day=int(NOW // 86400), **sent)
     memory = Memory(
         profile,
         profile,

@@ -1,0 +1,241 @@
+"""`classify`, `blocked`, `redact`: what others answered, read from standard input."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from outbound_guard.cli.terminal import harmless, print_fields, print_json, print_table
+
+if TYPE_CHECKING:
+    from outbound_guard.blocklist.channels import Channels
+    from outbound_guard.config import Config
+    from outbound_guard.desk.blocked import Finding
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the commands to the command line."""
+    classify = commands.add_parser(
+        "classify", parents=[common], help="what SMTP answers mean, one a line on standard input"
+    )
+    classify.set_defaults(run=_classify)
+
+    blocked = commands.add_parser(
+        "blocked",
+        parents=[common],
+        help="from a bounce, log lines, an address or a domain on standard input to what to do next",
+    )
+    ask = blocked.add_mutually_exclusive_group()
+    ask.add_argument("--ask", action="store_true", help="ask the lists about the address now, whatever is known")
+    ask.add_argument(
+        "--no-ask",
+        action="store_true",
+        help="never ask (without either: if nothing is known of an address or domain and resolvers are configured)",
+    )
+    blocked.set_defaults(run=_blocked)
+
+    redact = commands.add_parser(
+        "redact", parents=[common], help="print standard input without personal contact data; role addresses stay"
+    )
+    redact.set_defaults(run=_redact)
+
+
+def _classify(arguments: argparse.Namespace) -> int:
+    from outbound_guard.delivery.lines import meaning_of_line, reply_in
+
+    for octets in sys.stdin.buffer:
+        line = octets.decode("utf-8", "replace").strip()
+        if not line:
+            continue
+        meaning, reply = meaning_of_line(line), reply_in(line)
+        if arguments.json:
+            print_json(
+                {
+                    "class": meaning.class_,
+                    "provider": meaning.provider,
+                    "rule": meaning.rule or None,
+                    "side": meaning.side,
+                    "advice": meaning.advice,
+                    "code": reply.code or None,
+                    "enhanced": reply.enhanced or None,
+                }
+            )
+        else:
+            print(f"{meaning.class_:<32} {meaning.provider or '-':<14} {harmless(line[:200])}")
+        # Somebody may be waiting for the answer to one line before writing the next.
+        sys.stdout.flush()
+    return 0
+
+
+def _blocked(arguments: argparse.Namespace) -> int:
+    from outbound_guard.desk.blocked import as_json, blocked
+    from outbound_guard.desk.errors import DeskError
+
+    text, _ = _standard_input()
+    if not text.strip():
+        raise DeskError("nothing on standard input: paste a bounce, log lines, an address or a domain")
+    config = _configuration(arguments)
+    own = _own(config)
+    finding = blocked(text, _channels(config), own=own, known=lambda subject: _known(arguments, config, subject))
+    if arguments.json:
+        print_json(as_json(finding))
+    else:
+        _print_finding(finding, own)
+    return 0
+
+
+def _redact(arguments: argparse.Namespace) -> int:
+    from outbound_guard.desk.redaction import redact
+
+    text, charset = _standard_input()
+    found = redact(text)
+    if arguments.json:
+        print_json({"text": found, "changed": found != text})
+    else:
+        sys.stdout.buffer.write(found.encode(charset))
+        sys.stdout.buffer.flush()
+    return 0
+
+
+def _standard_input() -> tuple[str, str]:
+    """All of it as text, and the charset it can be written back in octet for octet."""
+    octets = sys.stdin.buffer.read()
+    try:
+        return octets.decode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        # Old mail is seldom anything else, and every octet has a letter there.
+        return octets.decode("latin-1"), "latin-1"
+
+
+def _configuration(arguments: argparse.Namespace) -> Config | None:
+    """The configuration, if there is one: a bounce can be read without. Raises ConfigError for a bad one."""
+    from outbound_guard import config
+
+    path = config.find(arguments.config)
+    return config.load(path) if path is not None else None
+
+
+def _channels(config: Config | None) -> Channels:
+    from outbound_guard.blocklist import channels
+
+    return channels.packaged() if config is None else channels.channels_of(config)
+
+
+def _own(config: Config | None) -> tuple[str, ...]:
+    from outbound_guard.blocklist.own import own_subjects
+
+    return own_subjects(config) if config is not None else ()
+
+
+def _known(arguments: argparse.Namespace, config: Config | None, subject: str) -> Sequence[dict[str, Any]]:
+    """What lists say of an address or domain: the ledger's rows, or what they answer now."""
+    from outbound_guard.cli.room import Room, note
+    from outbound_guard.ledger import listing_queries
+    from outbound_guard.ledger.database import LedgerError
+
+    if config is None:
+        if arguments.ask:
+            note("the lists were not asked: there is no configuration")
+        return ()
+    rows: Sequence[dict[str, Any]] = ()
+    if config.data_dir.is_dir():
+        try:
+            with Room(arguments).ledger() as ledger:
+                rows = listing_queries.listings(ledger, subjects=[subject])
+        except LedgerError as error:
+            note(f"the ledger was not asked: {error}")
+    resolvers = config.blocklist.resolvers or config.dns.resolvers
+    if arguments.ask or (not rows and resolvers and not arguments.no_ask):
+        return _asked(config, subject) or rows
+    return rows
+
+
+def _asked(config: Config, subject: str) -> list[dict[str, Any]]:
+    """What the lists answer now."""
+    import msgspec
+
+    from outbound_guard.blocklist.asking import Asking
+    from outbound_guard.blocklist.lists import lists_of
+    from outbound_guard.clock import SystemClock
+    from outbound_guard.dns import Questions
+
+    settings = config.blocklist
+
+    async def ask() -> list[dict[str, Any]]:
+        asking = Asking(
+            lists_of(config),
+            Questions(settings.resolvers or config.dns.resolvers),
+            SystemClock(),
+            per_second=settings.per_second,
+            per_second_per_list=settings.per_second_per_list,
+        )
+        return [msgspec.to_builtins(listing) for listing in await asking.answers((subject,))]
+
+    return asyncio.run(ask())
+
+
+def _print_finding(finding: Finding, own: Sequence[str]) -> None:
+    from outbound_guard.blocklist.channels import as_json
+
+    sides = {
+        "provider": "ours: our addresses or servers",
+        "customer": "the customer's: the message, its domain or its sender",
+        "recipient": "the recipient's mailbox or domain",
+        "receiver": "the other server",
+    }
+    whose = "" if not finding.address or not own else " (ours)" if finding.address in own else " (not ours)"
+    print_fields(
+        [
+            (
+                "what",
+                finding.class_
+                + (
+                    ""
+                    if finding.certain
+                    else " (no rule knows this answer)"
+                    if finding.answer
+                    else " (nothing is known)"
+                ),
+            ),
+            ("provider", finding.provider),
+            ("list", finding.list),
+            ("whose side", sides[finding.side]),
+            ("address", (finding.address or "") + whose),
+            ("next", finding.next),
+            ("answer", finding.answer),
+        ]
+    )
+    if finding.channel is not None:
+        channel = as_json(finding.channel, finding.address or "")
+        print()
+        print_fields(
+            [
+                ("official channel", channel["name"]),
+                ("ask at", channel["removal"] or channel["contact"] or channel["postmaster"]),
+                ("look up at", channel["lookup"] or channel["errors"]),
+                ("it asks for", ", ".join(finding.channel.asks)),
+                (
+                    "account",
+                    {"none": "not needed", "free": "register first", "customer": "for customers"}[
+                        str(channel["account"])
+                    ],
+                ),
+                ("usual wait", f"{finding.channel.waiting_days:g} days" if finding.channel.waiting_days else ""),
+                ("after that", channel["next_step"]),
+                ("languages", ", ".join(finding.channel.languages)),
+                ("note", channel["note"]),
+            ]
+        )
+        for programme in finding.channel.programme:
+            print_fields([(f"for {programme.gives}", f"{programme.name}, {programme.page}")])
+    listed = [row for row in finding.listings if row["state"] != "clean"]
+    if listed:
+        print()
+        print_table(("list", "state", "reason"), [(row["zone"], row["state"], row["reason"]) for row in listed])
+    if finding.customer:
+        print()
+        print("To the customer:")
+        print(harmless(finding.customer))
