@@ -27,7 +27,7 @@ class Learning:
         if not memory.available:
             return
         suspicious = verdict.score >= self._policy.threshold.watch
-        outcomes = outcomes_of(answers)
+        outcomes = _of_new_recipients(outcomes_of(answers), memory.new_share)
         # What a forwarder passes on was written by others: it is no evidence against it.
         fresh = judgement.evidence if sender.kind != "forwarder" else ()
         self._reputation.learn(
@@ -44,12 +44,13 @@ class Learning:
             outcomes=outcomes,
         )
 
-    def answered(self, sender: Sender, profile: Any, now: float, answers: Sequence[Reply]) -> None:
+    def answered(self, sender: Sender, profile: Any, now: float, answers: Sequence[Reply], *, new: float = 1.0) -> None:
         """Remember what the world answered at `now` (unix seconds).
 
-        It is weighed against the sender's `profile` (reputation.Memory.sender).
+        It is weighed against the sender's `profile` (reputation.Memory.sender). `new`: the share of the recipients that
+        the sender had never written to.
         """
-        self._outcomes(sender, profile, now, outcomes_of(answers))
+        self._outcomes(sender, profile, now, _of_new_recipients(outcomes_of(answers), new))
 
     def complained(self, sender: Sender, profile: Any, now: float) -> None:
         """Remember that a recipient has complained."""
@@ -57,3 +58,18 @@ class Learning:
 
     def _outcomes(self, sender: Sender, profile: Any, now: float, outcomes: Outcomes) -> None:
         self._reputation.outcome(sender, now, outcomes, self._panel.answered(sender, outcomes, profile))
+
+
+def _of_new_recipients(outcomes: Outcomes, share: float) -> Outcomes:
+    """The outcomes, with those that speak of the list of addresses as far as the recipients were new.
+
+    Who always writes to the owner of a site has no good list for it, nor a bad one because an old customer is gone.
+    """
+    counted = []
+    for outcome, recipients in outcomes:
+        if outcome == "delivered":
+            counted.append(("reached", round(recipients * share)))
+        elif outcome == "unknown_user":
+            recipients = round(recipients * share)
+        counted.append((outcome, recipients))
+    return [(outcome, recipients) for outcome, recipients in counted if recipients]

@@ -72,7 +72,8 @@ class Pipeline:
             if not suspicious:
                 self.learning.judged(judgement, outcome.answers)
             elif outcome.answers:
-                self.learning.answered(judgement.sender, judgement.memory.sender, submission.received, outcome.answers)
+                memory, now = judgement.memory, submission.received
+                self.learning.answered(judgement.sender, memory.sender, now, outcome.answers, new=memory.new_share)
 
         # Its fate is settled: what is noted about it neither delays the answer nor, should it fail, changes it.
         asyncio.get_running_loop().call_soon(settled)

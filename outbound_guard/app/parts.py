@@ -21,7 +21,7 @@ from outbound_guard.accounts.directory import Directory
 from outbound_guard.clock import SystemClock
 from outbound_guard.config import Config, ConfigError, load, policy_of
 from outbound_guard.content.packaged import model_of
-from outbound_guard.delivery import Delivery
+from outbound_guard.delivery import Delivery, answers
 from outbound_guard.ledger.database import Ledger, url_of
 from outbound_guard.ledger.journal import Journal
 from outbound_guard.ledger.weight_queries import InForce
@@ -85,6 +85,7 @@ class Parts:
 
     async def judging(self) -> Pipeline:
         """The pipeline with its memory and directory; kept fresh in the background until the stack closes."""
+        answers.packaged()  # Read now, so that the first refusal does not wait for it.
         config = self.config
         ledger = Ledger(url_of(config.ledger.url, config.data_dir))
         self.stack.callback(ledger.close)

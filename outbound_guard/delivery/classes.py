@@ -25,6 +25,8 @@ def outcome_of(reply: Reply) -> str:
             return "later"
         case "unknown_user" if not reply.temporary:
             return "unknown_user"
+    if meaning.class_ == "dns.recipient" and not reply.temporary:
+        return "unknown_user"  # A list has addresses of domains that are gone, too.
     if reply.temporary:
         return "refused" if meaning.abuse == "named" and reply.enhanced.startswith("4.7.") else "later"
     return "later" if meaning.abuse == "no" else "refused"

@@ -44,6 +44,8 @@ class _Sent(msgspec.Struct):
     sender: Sender
     record: Any
     fingerprint: int
+    new: float
+    """The share of its recipients that the sender had never written to."""
     weights: dict[str, float]
     """What each signal contributed when it came in."""
 
@@ -91,7 +93,8 @@ class Relay:
         judgement = await self._judge(event, event["t"], sender=_recorded_sender(event))
         self._pipeline.learning.judged(judgement)
         weights = {signal.name: signal.weight for signal in judgement.verdict.signals}
-        known = _Sent(event, judgement.sender, judgement.memory.sender, judgement.message.fingerprint, weights)
+        memory, fingerprint = judgement.memory, judgement.message.fingerprint
+        known = _Sent(event, judgement.sender, memory.sender, fingerprint, memory.new_share, weights)
         self._sent.setdefault(event["id"], known)
         self.senders[judgement.sender.name] = judgement.sender
         return _answer(event["id"], judgement)
@@ -113,7 +116,7 @@ class Relay:
             return
         code, _, text = event["reply"].partition(" ")
         replies = [parse(int(code), text)] * len(event["rcpt_to"])
-        self._pipeline.learning.answered(known.sender, known.record, event["t"], replies)
+        self._pipeline.learning.answered(known.sender, known.record, event["t"], replies, new=known.new)
 
     async def _reviewed(self, event: dict[str, Any]) -> None:
         sender = self.senders.get(event["account"] or "")

@@ -150,6 +150,7 @@ class Reputation:
             sender_traffic=decode_traffic(sender_traffic),
             account_traffic=decode_traffic(account_traffic),
             keeps="account" if keeper_of(sender) == 2 else "sender",
+            recipients=min(len(seen.recipients), _RECIPIENTS_KNOWN),
             new_recipients=new_recipients,
             domains=len(domains),
             new_domains=new_domains,

@@ -30,7 +30,7 @@ if outcomes > 0 then
     local dt = now - sender[P.outcomes_at]
     if sender[P.outcomes_at] > 0 and dt > 0 then
         local factor = 0.5 ^ (dt / 604800)  -- half-life of a week
-        for i = P.delivered, P.delivered + 5 do sender[i] = sender[i] * factor end
+        for i = P.delivered, P.reached do sender[i] = sender[i] * factor end
     end
     sender[P.outcomes_at] = math.max(now, sender[P.outcomes_at])
     for _ = 1, outcomes do

@@ -20,8 +20,9 @@ TRAITS = ("network", "from", "name", "software", "zone", "script", "reply", "lan
 program that writes the mail, the time zone of its Date field, for an account the scripts in it, a Reply-To that leads
 elsewhere, the language and charset of its texts, and the time of day."""
 
-OUTCOMES = ("delivered", "unknown_user", "refused", "our_address", "later", "complaint")
-"""What the world answered, by class, as far as it speaks about the sender."""
+OUTCOMES = ("delivered", "unknown_user", "refused", "our_address", "later", "complaint", "reached")
+"""What the world answered, by class, as far as it speaks about the sender. `reached` are those of the delivered that
+the sender had never written to before, and `unknown_user` counts only such: these speak of a list of addresses."""
 
 YOUNG = 43_200
 """Seconds from first sight until a trait can become known, so that whoever took the account over this morning is no
@@ -170,6 +171,8 @@ class Memory(msgspec.Struct, frozen=True):
     account_traffic: Any
     keeps: str = "sender"
     """Whose habits count: a mailbox has its own ("sender"), the scripts of an account share the account's."""
+    recipients: int = 0
+    """Recipients of the message that were looked up."""
     new_recipients: int = 0
     domains: int = 0
     """Domains of the recipients that were looked up."""
@@ -193,6 +196,11 @@ class Memory(msgspec.Struct, frozen=True):
     """Networks within two hours from which it was never used before, this one included."""
     available: bool = True
     """False while the store is down: nothing is known, and nothing is held against the sender."""
+
+    @property
+    def new_share(self) -> float:
+        """The share of the recipients that are new to this sender."""
+        return self.new_recipients / self.recipients if self.recipients else 1.0
 
     @property
     def keeper(self) -> Any:

@@ -57,7 +57,7 @@ if ARGV[3] ~= '' then
     local dt, weight = at - sender[P.outcomes_at], 1
     if dt >= 0 then
         if sender[P.outcomes_at] > 0 then
-            for i = P.delivered, P.delivered + 5 do sender[i] = sender[i] * 0.5 ^ (dt / 604800) end
+            for i = P.delivered, P.reached do sender[i] = sender[i] * 0.5 ^ (dt / 604800) end
         end
         sender[P.outcomes_at] = at
     else

@@ -54,8 +54,10 @@ class Past:
             hour = msgspec.structs.replace(hour, networks=(), placed=0)
         hashes = [hashed("network" + name) for name in hour.networks]
         hashes += [hashed("rcpt" + address.lower()) for address in hour.took]
+        # A log does not tell who was written to for the first time; taken together they were.
+        answers = {**hour.outcomes, "reached": hour.outcomes.get("delivered", 0)}
         outcomes = b"".join(
-            _OUTCOME.pack(OUTCOMES.index(name), min(number, _MOST)) for name, number in sorted(hour.outcomes.items())
+            _OUTCOME.pack(OUTCOMES.index(name), min(number, _MOST)) for name, number in sorted(answers.items())
         )
         keys = [here.traffic, here.profile, habits, here.known, b"h" + here.traffic[1:]]
         return self._start(keys, hour, source, True, outcomes, hashes)

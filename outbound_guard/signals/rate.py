@@ -55,7 +55,7 @@ def look(view: View, settings: Settings) -> Finding | None:
     # A first newsletter is as large as a spam run, but its recipients exist: the first slice shows which it is.
     profile = memory.sender
     bad = profile.unknown_user + profile.refused
-    if profile.delivered >= settings.proven and bad <= settings.proven_unknown * (bad + profile.delivered):
+    if profile.reached >= settings.proven and bad <= settings.proven_unknown * (bad + profile.reached):
         weight *= settings.proven_share
-        reason += f"; of {profile.delivered + bad:.0f} answers of late {profile.delivered:.0f} were good"
+        reason += f"; of {profile.reached + bad:.0f} answers about new recipients {profile.reached:.0f} were good"
     return weight, reason

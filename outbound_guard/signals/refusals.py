@@ -50,18 +50,21 @@ def weigh(outcome: str, recipients: int, profile: Any, settings: Settings) -> fl
 
     `profile` is the sender's memory: who has always had a few dead addresses is not suspected for one more.
     """
+    listed = profile.reached + profile.unknown_user + 50
     known = profile.delivered + profile.unknown_user + profile.refused + 50
-    unknown = min(settings.own_list_most, (profile.unknown_user + settings.own_list * 50) / known)
+    unknown = min(settings.own_list_most, (profile.unknown_user + settings.own_list * 50) / listed)
     refused = min(settings.own_refused_most, (profile.refused + settings.own_refused * 50) / known)
     counted: float = min(recipients, settings.counted)
+    # Unknown recipients speak of the list, and so do those that were reached for the first time.
+    good = profile.reached if outcome == "unknown_user" else profile.delivered
     bad = profile.unknown_user + profile.refused + recipients
-    if profile.delivered >= settings.proven and bad <= settings.proven_bad * (bad + profile.delivered):
+    if good >= settings.proven and bad <= settings.proven_bad * (bad + good):
         counted *= settings.proven_share
     if outcome == "unknown_user":
         return min(settings.most, max(0.0, log(settings.bad_list / unknown))) * counted
     if outcome == "refused":
         return min(settings.most, max(0.0, log(settings.bad_refused / refused))) * counted
-    if outcome == "delivered":
+    if outcome == "reached":
         # That a recipient exists speaks for the list; it says nothing about what is written.
         return min(0.0, log((1 - settings.bad_list) / (1 - unknown))) * recipients
     return settings.complaint if outcome == "complaint" else 0.0
@@ -74,5 +77,5 @@ def look(view: View, settings: Settings) -> Finding | None:
         return None
     return 0.0, (
         f"of late {record.unknown_user:.0f} unknown recipients, {record.refused:.0f} refused, "
-        f"{record.complaint:.0f} complaints, {record.delivered:.0f} delivered"
+        f"{record.complaint:.0f} complaints, {record.delivered:.0f} delivered, {record.reached:.0f} of them new"
     )

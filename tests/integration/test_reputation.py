@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from outbound_guard.config import Policy
+from outbound_guard.learning import Learning
 from outbound_guard.mail import Sender
+from outbound_guard.reply import parse
 from outbound_guard.reputation import Evidence, Memory, Observation, Reputation, recent, sums
 from outbound_guard.reputation.memory import TRAITS
+from outbound_guard.signals import Panel
 from outbound_guard.state import State
 from outbound_guard.state.embedded import EmbeddedServer
 
@@ -221,3 +226,23 @@ async def test_a_new_network_is_known_only_after_half_a_day(reputation: Reputati
     assert (known.is_new("network"), known.first_seen) == (False, False)
     assert known.habit("network") == (2.0, 1.0)
     assert (await reputation.recall(seen(START + 12 * HOUR, "bob@example.net", network="198.51"))).is_new("network")
+
+
+async def test_only_first_contacts_speak_of_a_list(reputation: Reputation) -> None:
+    """A form that always writes to its owner has no good list for it when it is abused."""
+    learning = Learning(reputation, Panel(Policy()), Policy(), observe=False)
+    owner = seen(START, "owner@example.com", sender=SCRIPT)
+    for second in range(40):
+        memory = await reputation.recall(msgspec.structs.replace(owner, now=START + second))
+        learning.answered(SCRIPT, memory.sender, START + second, [parse(250, "2.0.0 ok")], new=memory.new_share)
+        reputation.learn(owner, memory, (), habit=True)
+        await written(reputation)
+    record = (await reputation.recall(owner, count=False)).sender
+    assert record.delivered > 39
+    assert record.reached == pytest.approx(1, rel=0.01)
+    # An old customer who is gone says as little.
+    learning.answered(SCRIPT, record, START + 99, [parse(550, "5.1.1 no such user")], new=0.0)
+    learning.answered(SCRIPT, record, START + 99, [parse(550, "5.1.1 no such user")], new=1.0)
+    await written(reputation)
+    after = (await reputation.recall(owner, count=False)).sender
+    assert after.unknown_user == pytest.approx(1, rel=0.01)
