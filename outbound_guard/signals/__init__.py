@@ -82,6 +82,10 @@ LEAST_FACTOR, MOST_FACTOR = 2 / 3, 3 / 2
 """Bounds of what people's decisions make of a weight: they can neither turn a signal off nor let it decide alone."""
 
 
+_NOT_WHO = frozenset((recipients.NAME,))
+"""Checks of habit that say little about who wrote a message: an owner's first mailing has new recipients as well."""
+
+
 class _Armed(msgspec.Struct, frozen=True, kw_only=True):
     """A check with its settings."""
 
@@ -142,15 +146,12 @@ class Panel:
                 continue
             found = check.look(view, check.settings)
             carried = sums[check.slot]
+            if again and check.habit and check.name not in _NOT_WHO:
+                carried = max(carried, again.get(check.name, carried))
             if found is None:
-                if again and check.habit:
-                    carried = max(carried, again.get(check.name, carried))
                 if abs(carried) >= 0.01 and check.adds_up:
-                    signals.append(
-                        Signal(
-                            check.name, carried, f"nothing new; {carried:+.1f} from earlier mail", False, check.shadow
-                        )
-                    )
+                    reason = f"nothing new; {carried:+.1f} from earlier mail"
+                    signals.append(Signal(check.name, carried, reason, False, check.shadow))
                 continue
             fresh, reason = found
             fresh *= check.scale
@@ -158,7 +159,7 @@ class Panel:
                 total = min(max(fresh, check.low), check.high)
             elif again is not None and view.sender.kind != "forwarder":
                 # It is in the sum already, unless the store was down when the message came in.
-                total = max(carried, min(fresh, check.high), again.get(check.name, 0.0) if check.habit else carried)
+                total = max(carried, min(fresh, check.high))
             else:
                 # However often it is seen, a weak oddity does not become a strong one.
                 most = _SAME_AGAIN if check.habit and not view.memory.first_seen else _REPEATED

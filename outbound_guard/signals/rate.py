@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 def look(view: View, settings: Settings) -> Finding | None:
     """Compare the recipients of the last hour, and day, with the highest calm hour, and day, of this sender."""
     memory = view.memory
-    excess, reason = 1.0, ""
+    excess, reason, first_contacts = 1.0, "", False
     for window, peak, floor in (
         ("hour", memory.hour_peak, settings.floor),
         ("day", memory.day_peak, settings.floor_day),
@@ -48,14 +48,16 @@ def look(view: View, settings: Settings) -> Finding | None:
         usual = max(floor, settings.factor * peak)
         if sent > usual * excess:
             excess = sent / usual
+            first_contacts = recent(memory.sender_traffic, window, "new", view.now) > usual
             reason = f"{sent:.0f} recipients in the last {window}, usually at most {peak:.0f}"
     if not reason:
         return None
     weight = settings.steepness * log(excess, 2)
-    # A first newsletter is as large as a spam run, but its recipients exist: the first slice shows which it is.
+    # A first newsletter is as large as a spam run, but its recipients exist: the first slice shows which it is. A loop
+    # that reports its error to the same few again and again has their deliveries for it.
     profile = memory.sender
-    bad = profile.unknown_user + profile.refused
-    if profile.reached >= settings.proven and bad <= settings.proven_unknown * (bad + profile.reached):
+    good, bad = profile.reached if first_contacts else profile.delivered, profile.unknown_user + profile.refused
+    if good >= settings.proven and bad <= settings.proven_unknown * (bad + good):
         weight *= settings.proven_share
-        reason += f"; of {profile.reached + bad:.0f} answers about new recipients {profile.reached:.0f} were good"
+        reason += f"; of {good + bad:.0f} answers of late {good:.0f} were good"
     return weight, reason
