@@ -189,7 +189,7 @@ def reversed_name(address: str) -> str:
     Raises ValueError.
     """
     ip = ipaddress.ip_address(address)
-    labels = reversed(str(ip).split(".") if ip.version == 4 else ip.exploded.replace(":", ""))
+    labels = reversed(str(ip).split(".") if ip.version == 4 else ip.packed.hex())
     return ".".join(labels)
 
 

@@ -46,6 +46,8 @@ class Zone:
     """So many questions it is honest before."""
     rcode: str = ""
     """SERVFAIL, REFUSED: its answer to everything."""
+    dead_after: int = 0
+    """After so many questions it knows nothing any more, its test entries neither."""
     silent: bool = False
     silent_after: int = 0
     limit: int = 0
@@ -60,6 +62,8 @@ class Zone:
         """The answer to a question of type A, by what stands in front of the zone."""
         if self.limit and self.asked > self.limit:
             return ["127.255.255.255"]
+        if 0 < self.dead_after < self.asked:
+            return []
         if self.tests and label in ("test", *_IP_TEST):
             return _IP_TEST.get(label, ["127.0.0.2"])
         for subject, codes in self.listed.items():

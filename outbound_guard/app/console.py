@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 
 from outbound_guard.app.casework import work_on_cases
 from outbound_guard.app.parts import Child, Parts, until_told
@@ -61,5 +62,7 @@ async def run(config: Config, child: Child) -> None:
         parts.every(_COMPARE, compare)
         parts.every(_TIDY, forget)
         parts.measure()
+        # A reload is for those who use the policy; without a handler it would end this process.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
         child.ready()
         await until_told()

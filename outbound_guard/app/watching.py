@@ -11,7 +11,7 @@ from outbound_guard.app.parts import Parts
 from outbound_guard.blocklist.asking import Asking
 from outbound_guard.blocklist.identity import identities
 from outbound_guard.blocklist.lists import lists_of
-from outbound_guard.blocklist.own import own_subjects, pools_of
+from outbound_guard.blocklist.own import customers_of, family_of, own_subjects, pools_of
 from outbound_guard.blocklist.rule import IN_USE, KEPT, RESTING
 from outbound_guard.blocklist.watch import Watch
 from outbound_guard.dns import Questions
@@ -36,16 +36,20 @@ def watch_addresses(parts: Parts, ledger: Ledger, ready: Callable[[], bool]) -> 
     `ledger` is the writer's; `ready` says whether it has its schema.
     """
     config, settings = parts.config, parts.config.blocklist
-    lists = lists_of(config)
+    lists, customers = lists_of(config), customers_of(config)
     subjects = own_subjects(config, everywhere=not lists.packaged)
     if not settings.interval or not subjects or not lists.lists:
+        _let_none_rest(parts, ledger, ready)
         return None
 
     def listing_changed(row: dict[str, Any]) -> None:
+        account = customers.get(row["subject"], "")
         fields = {name: row[name] for name in ("subject", "zone", "state", "codes", "reason")}
-        parts.log.event("Listing", row["time"], **fields)
+        parts.log.event("Listing", row["time"], account=account, **fields)
         if row["state"] == "listed":
-            _log.warning("%s is listed by %s (%s): %s", row["subject"], row["zone"], row["codes"], row["reason"])
+            whose = f" (of {account})" if account else ""
+            listed = (row["subject"], whose, row["zone"], row["codes"], row["reason"])
+            _log.warning("%s%s is listed by %s (%s): %s", *listed)
 
     def address_changed(row: dict[str, Any]) -> None:
         parts.log.event("Address", row["since"], **{name: row[name] for name in ("pool", "address", "state", "reason")})
@@ -75,6 +79,10 @@ def watch_addresses(parts: Parts, ledger: Ledger, ready: Callable[[], bool]) -> 
         address_changed=address_changed,
     )
 
+    if (seconds := watch.asking.seconds_for(watch.subjects)) > settings.interval:
+        text = "a round of blocklist questions takes some %.0f s at this pace, longer than its interval of %g s"
+        _log.warning(text, seconds, settings.interval)
+
     async def rounds() -> None:
         while True:
             try:
@@ -95,6 +103,7 @@ def watch_addresses(parts: Parts, ledger: Ledger, ready: Callable[[], bool]) -> 
     async def measure() -> None:
         if not ready():
             return
+        await watch.keep_waiting()
         await watch.react()
         known = await asyncio.to_thread(listing_queries.counts, ledger)
         addresses = await asyncio.to_thread(listing_queries.own_addresses, ledger)
@@ -113,7 +122,8 @@ def watch_addresses(parts: Parts, ledger: Ledger, ready: Callable[[], bool]) -> 
     async def identity() -> None:
         addresses = list(dict.fromkeys(address for pool in pools_of(config).values() for address in pool))
         watched = [address for address in addresses if address in watch.subjects]
-        found = await identities(Questions(config.dns.resolvers), watched, config.blocklist.domains, helo)
+        domains = [name for name in watch.subjects if family_of(name) == "domain" and name not in customers]
+        found = await identities(Questions(config.dns.resolvers), watched, domains, helo)
         parts.metrics.gauge("own_addresses_objectionable", sum(bool(one.problems) for one in found))
         for one in found:
             if one.problems and objections.get(one.address) != one.problems:
@@ -126,3 +136,19 @@ def watch_addresses(parts: Parts, ledger: Ledger, ready: Callable[[], bool]) -> 
     parts.every(_LOOK, refusals)
     parts.every(_MEASURE, measure)
     return watch
+
+
+def _let_none_rest(parts: Parts, ledger: Ledger, ready: Callable[[], bool]) -> None:
+    """Nobody watches any more, so nobody would let an address that rests return."""
+
+    async def once() -> None:
+        while True:
+            try:
+                if ready():
+                    await asyncio.to_thread(listing_queries.forget_own_addresses, ledger)
+                    return
+            except LedgerError as error:
+                _log.error("addresses that rest cannot be let return for now: %s", error)
+            await asyncio.sleep(_SETTLE)
+
+    parts.background(once())

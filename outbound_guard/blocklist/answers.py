@@ -54,10 +54,12 @@ def meaning_of(dnsbl: Dnsbl, addresses: Sequence[str]) -> Meaning:
     if not dnsbl.codes:
         return Meaning(LISTED, "listed", dnsbl.scope, dnsbl.weight)
     if not codes:
-        return Meaning(UNKNOWN, f"{', '.join(addresses)} has no meaning in the file of lists")
+        return Meaning(UNKNOWN, f"{', '.join(addresses)[:200]} has no meaning in the file of lists")
     full = [code if isinstance(code, Code) else Code(meaning=code) for code in codes]
-    scope = min((code.scope or dnsbl.scope for code in full), key=_SCOPES.index)
-    weight = max(dnsbl.weight if code.weight is None else code.weight for code in full)
+    said = [(dnsbl.weight if code.weight is None else code.weight, code.scope or dnsbl.scope) for code in full]
+    # The heaviest decides, of equals the one that says most of the address itself. The weight of one code with the
+    # scope of another would be a listing that nobody has made.
+    weight, scope = max(said, key=lambda one: (one[0], -_SCOPES.index(one[1])))
     return Meaning(LISTED, ", ".join(dict.fromkeys(code.meaning for code in full)), scope, weight)
 
 

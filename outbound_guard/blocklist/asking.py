@@ -1,14 +1,16 @@
 """One round of questions: every list about every subject that it knows about, at a polite pace.
 
 A list is not asked faster than it may be, all lists together neither. One that does not answer, refuses us or turns
-out to be dead is left alone for the rest of the round, and what it would have been asked is unknown. A listing counts
-only if the list still passes its tests after it was found.
+out to be dead is left alone for the rest of the round, and what it would have been asked is unknown. An answer counts
+only if the list still passes its tests after it was given: one that turns into a wildcard lists the world, and one that
+dies ends all its listings.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
@@ -29,8 +31,8 @@ _PORTION, _PORTION_SECONDS = 200, 15.0
 """Answers of a list are handed over when there are so many, or after so long."""
 _PATIENCE = 5
 """So many questions in a row without an answer that counts: the list is left alone for this round."""
-_TEXT = 300
-"""Letters of a TXT record that are kept."""
+_TEXT, _CODES = 300, 20
+"""Letters of a TXT record that are kept, and addresses of an answer; a list may send 64 kB of either."""
 
 
 class Pace:
@@ -65,6 +67,13 @@ class Asking:
         self.keeping = asyncio.Lock()
         """Held while answers are handed over: a ledger has one writer at a time."""
         self.paces = {dnsbl.label: Pace(dnsbl.per_second or per_second_per_list) for dnsbl in lists.lists}
+
+    def seconds_for(self, subjects: Iterable[str]) -> float:
+        """How long it takes to ask about these at the pace that is stated, if all answer at once."""
+        of = Counter(map(family_of, subjects))
+        numbers = {dnsbl.label: sum(of[family] for family in families(dnsbl)) for dnsbl in self.lists.lists}
+        slowest = max((number / self.paces[label].per_second for label, number in numbers.items()), default=0.0)
+        return max(slowest, sum(numbers.values()) / self.pace.per_second)
 
     async def ask(self, subjects: Iterable[str], keep: Keep) -> None:
         """Ask about addresses and domains (in their usual form); the answers go to `keep`, portion after portion."""
@@ -150,12 +159,12 @@ class _OneList:
     async def _hand_over(self) -> None:
         portion, self._portion = self._portion, []
         self._handed_over = asyncio.get_running_loop().time()
-        if not self._problem and any(listing.state == LISTED for listing in portion):
+        if not self._problem and any(listing.state != UNKNOWN for listing in portion):
             self._problem = await self._tested()
         if problem := self._problem:
             # It has failed somewhere in this portion; nobody knows where.
             portion = [
-                self._unknown(listing.subject, problem) if listing.state == LISTED else listing for listing in portion
+                listing if listing.state == UNKNOWN else self._unknown(listing.subject, problem) for listing in portion
             ]
         if portion:
             async with self._asking.keeping:
@@ -188,13 +197,13 @@ class _OneList:
         return self._listing(subject, Meaning(UNKNOWN, problem.reason), problem.codes)
 
     def _listing(self, subject: str, meaning: Meaning, codes: Iterable[str] = ()) -> Listing:
-        now = self._asking.clock.now()
+        now, codes = self._asking.clock.now(), tuple(codes)
         return Listing(
             subject=subject,
             zone=self._dnsbl.label,
             state=meaning.state,
-            codes=tuple(codes) if meaning.state != CLEAN else (),
-            reason=meaning.reason,
+            codes=codes[:_CODES] if meaning.state != CLEAN else (),
+            reason=meaning.reason[: 2 * _TEXT],
             scope=meaning.scope if meaning.state == LISTED else self._dnsbl.scope,
             weight=meaning.weight if meaning.state == LISTED else self._dnsbl.weight,
             first_seen=now if meaning.state != UNKNOWN else 0.0,

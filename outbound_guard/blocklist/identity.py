@@ -41,7 +41,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 async def identities(
     questions: Questions, addresses: Sequence[str], domains: Sequence[str], helo: str
 ) -> list[Identity]:
-    """The identity of each address, for mail of these domains and of the greeting's own name."""
+    """The identity of each address, for mail of these domains and of the greeting's own name.
+
+    `helo` is empty for addresses that others greet from.
+    """
     free = asyncio.Semaphore(_AT_ONCE)
     names = list(dict.fromkeys([*domains, helo] if "." in helo else domains))
 
@@ -72,9 +75,9 @@ async def _identity(questions: Questions, address: str, domains: Sequence[str], 
     except NoAnswer as no_answer:
         unknown.append(f"reverse name: {no_answer}")
     try:
-        if "." not in helo:
+        if helo and "." not in helo:
             problems.append(f"we greet as {helo!r}, which is no full name (RFC 5321 2.3.5)")
-        else:
+        elif helo:
             leads_to = [*await questions.ask(helo, "A"), *await questions.ask(helo, "AAAA")]
             helo_leads_here = address in leads_to
             if not leads_to:

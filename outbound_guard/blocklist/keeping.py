@@ -1,6 +1,7 @@
 """What was found goes into the ledger: what is known now, since when, and what has changed.
 
-An unknown answer does not end a listing, and does not begin one: what is known stays as it was, with its times.
+An unknown answer does not end a listing, and does not begin one: what is known stays as it was, with its times. Answers
+come in portions, and those of a round may come later than newer ones that were asked for at once: these stay.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ def put(ledger: Ledger, found: list[Listing], now: float) -> list[Row]:
     def merge(known: dict[tuple[str, str], Row]) -> tuple[list[Row], list[Row]]:
         rows = []
         for listing in found:
-            row, change = merged(known.get((listing.subject, listing.zone)), listing, now)
+            old = known.get((listing.subject, listing.zone))
+            # If what is known comes from the future, the clock was set back, and the answer is the newer one.
+            if old and 0 < listing.last_seen < old["last_seen"] <= now:
+                continue
+            row, change = merged(old, listing, now)
             rows.append(row)
             if change is not None:
                 changes.append(change)

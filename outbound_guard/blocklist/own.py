@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-import itertools
 from collections.abc import Sequence
 
-from outbound_guard.config import Config, ConfigError, networks
+from outbound_guard.config import Config, ConfigError
 
 MOST = 65_536
 """Addresses of one network, or of all together, that can be watched."""
@@ -15,24 +14,32 @@ MOST = 65_536
 def own_subjects(config: Config, *, everywhere: bool = True) -> tuple[str, ...]:
     """Own addresses and domains in their usual form, each once. Raises ConfigError if they are too many.
 
-    Of the pools and of [blocklist]. Without `everywhere`, addresses of pools that are not in the public internet are
-    left out: no public list can know them.
+    Of the pools and of [blocklist], those of customers last. Without `everywhere`, addresses of pools that are not in
+    the public internet are left out: no public list can know them.
     """
     addresses = [address for addresses in pools_of(config).values() for address in addresses]
     if not everywhere:
         addresses = [address for address in addresses if ipaddress.ip_address(address).is_global]
-    for number, network in enumerate(networks(config.blocklist.addresses)):
-        if network.num_addresses > MOST:
-            raise ConfigError(
-                f"{config.path}: blocklist.addresses[{number}]: {network} has too many addresses to ask about each; "
-                f"at most {MOST}"
-            )
-        # The first and the last address of an IPv4 network may send mail as well: routed networks use all of them.
-        addresses += map(str, network)
-    subjects = list(dict.fromkeys(map(subject_of, [*addresses, *config.blocklist.domains])))
+    settings = config.blocklist
+    subjects = dict.fromkeys(map(subject_of, addresses))
+    subjects |= dict.fromkeys(_named(config, "addresses", settings.addresses))
+    subjects |= dict.fromkeys(_named(config, "domains", settings.domains))
+    subjects |= dict.fromkeys(customers_of(config))
     if len(subjects) > MOST:
         raise ConfigError(f"{config.path}: blocklist.addresses: {len(subjects)} in all are too many; at most {MOST}")
     return tuple(subjects)
+
+
+def customers_of(config: Config) -> dict[str, str]:
+    """The accounts of addresses and domains that belong to customers, by subject. Raises ConfigError.
+
+    Of a subject that several accounts name, the last one's.
+    """
+    return {
+        subject: account
+        for account, texts in config.blocklist.customers.items()
+        for subject in _named(config, f'customers."{account}"', texts)
+    }
 
 
 def pools_of(config: Config) -> dict[str, tuple[str, ...]]:
@@ -72,6 +79,16 @@ def family_of(subject: str) -> str:
     return "ip4" if subject.replace(".", "").isdigit() else "domain"
 
 
+def _named(config: Config, key: str, texts: Sequence[str]) -> tuple[str, ...]:
+    subjects: list[str] = []
+    for number, text in enumerate(texts):
+        try:
+            subjects += expanded([text])
+        except ValueError as error:
+            raise ConfigError(f"{config.path}: blocklist.{key}[{number}]: {error}") from None
+    return tuple(subjects)
+
+
 def expanded(texts: Sequence[str]) -> tuple[str, ...]:
     """Addresses, networks and domains as people name them: subjects, each once. Raises ValueError."""
     subjects: list[str] = []
@@ -80,7 +97,8 @@ def expanded(texts: Sequence[str]) -> tuple[str, ...]:
             network = ipaddress.ip_network(text, strict=False)
             if network.num_addresses > MOST:
                 raise ValueError(f"{text} has too many addresses to ask about each; at most {MOST}")
-            subjects += map(str, itertools.islice(network, MOST))
+            # The first and the last address of an IPv4 network may send mail as well: routed networks use all of them.
+            subjects += [subject_of(str(address)) for address in network]
         else:
             subjects.append(subject_of(text))
     return tuple(dict.fromkeys(subjects))

@@ -55,8 +55,9 @@ async def problem_of(dnsbl: Dnsbl, family: str, zone: str, ask: Ask) -> Problem 
             entries = _entries(dnsbl.test_listed, family) or _LISTED[family]
             if problem := await _dead(dnsbl, entries, zone, ask):
                 return problem
-        for entry in (*(_entries(dnsbl.test_clean, family) or _CLEAN[family]), *_impossible(family)):
-            found = await ask(f"{_labels(entry)}.{zone}")
+        clean = (*(_entries(dnsbl.test_clean, family) or _CLEAN[family]), *_impossible(family))
+        answers = await asyncio.gather(*[ask(f"{_labels(entry)}.{zone}") for entry in clean])
+        for entry, found in zip(clean, answers, strict=True):
             if found:
                 meaning = meaning_of(dnsbl, found)
                 if meaning.refused:

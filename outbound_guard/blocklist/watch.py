@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import logging
 import re
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +31,13 @@ RECHECK_SECONDS = 600.0
 """An address that receivers refuse is asked about at most so often between rounds."""
 _RECHECKED = 20
 """Addresses asked about for one look at the refusals, if the refusals do not name one of ours."""
-_ADDRESS = re.compile(r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7})(?![\w:])")
+_KEPT = 500
+"""Answers that are kept in one transaction."""
+_ADDRESS = re.compile(
+    r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}(?!\w)|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}(?![\w:]))"
+)
+_IPV6 = re.compile(r"\bipv6:", re.I)
+"""What stands before an IPv6 address in a literal (RFC 5321 4.1.3)."""
 
 Row = dict[str, Any]
 _log = logging.getLogger(__name__)
@@ -65,6 +73,8 @@ class Watch:
         self._begun = self.ended = 0.0
         """When the last round began and ended (unix seconds); 0: none yet."""
         self._rechecked: dict[str, float] = {}
+        self._unkept: dict[tuple[str, str], Listing] = {}
+        """Answers that the ledger would not take, by subject and zone."""
         self._serial: int | None = None
 
     async def seconds_until_due(self) -> float:
@@ -124,17 +134,24 @@ class Watch:
 
     async def react(self) -> None:
         """Let source addresses rest, or return, as the rule says. Raises LedgerError."""
-        if self._pools:
-            async with self._deciding:
-                changed = await asyncio.to_thread(self._decide)
-            for row in changed:
-                self._address_changed(row)
+        async with self._deciding:
+            changed = await asyncio.to_thread(self._decide)
+        for row in changed:
+            self._address_changed(row)
+
+    async def keep_waiting(self) -> None:
+        """Try again to keep answers that the ledger would not take."""
+        if self._unkept:
+            async with self.asking.keeping:
+                await self._keep([])
 
     def _decide(self) -> list[Row]:
+        before = {(row["pool"], row["address"]): row for row in queries.own_addresses(self._ledger)}
+        if not self._pools and not before:
+            return []
         rows: dict[str, list[Row]] = {}
         for row in queries.ever_listed(self._ledger):
             rows.setdefault(row["subject"], []).append(row)
-        before = {(row["pool"], row["address"]): row for row in queries.own_addresses(self._ledger)}
         decided = rule.decide(
             self._pools,
             rows,
@@ -151,18 +168,23 @@ class Watch:
         return [row for key, row in after.items() if row["state"] != before.get(key, new)["state"]]
 
     async def _keep(self, portion: list[Listing]) -> None:
-        try:
-            changes = await asyncio.to_thread(keeping.put, self._ledger, portion, self._clock.now())
-        except LedgerError as error:
-            # The next round will find the same.
-            _log.error("answers of blocklists cannot be kept: %s", error)
-            return
-        for state in ("listed", "clean", "unknown"):
-            if number := sum(listing.state == state for listing in portion):
+        self._unkept |= {(listing.subject, listing.zone): listing for listing in portion}
+        begun = False
+        while self._unkept:
+            some = dict(itertools.islice(self._unkept.items(), _KEPT))
+            try:
+                changes = await asyncio.to_thread(keeping.put, self._ledger, list(some.values()), self._clock.now())
+            except LedgerError as error:
+                _log.error("answers of blocklists cannot be kept for now: %s", error)
+                break
+            for key in some:
+                del self._unkept[key]
+            for state, number in Counter(listing.state for listing in some.values()).items():
                 self._count("blocklist_answers_total", state, by=number)
-        for change in changes:
-            self._listing_changed(change)
-        if any(change["state"] == LISTED for change in changes):
+            for change in changes:
+                self._listing_changed(change)
+            begun = begun or any(change["state"] == LISTED for change in changes)
+        if begun:
             try:
                 await self.react()
             except LedgerError as error:
@@ -182,7 +204,7 @@ class Watch:
 
 def _addresses_in(text: str) -> list[str]:
     found = []
-    for word in _ADDRESS.findall(text):
+    for word in _ADDRESS.findall(_IPV6.sub(" ", text)):
         try:
             found.append(subject_of(word))
         except ValueError:

@@ -125,9 +125,12 @@ def _channels(config: Config | None) -> Channels:
 
 
 def _own(config: Config | None) -> tuple[str, ...]:
-    from outbound_guard.blocklist.own import own_subjects
+    from outbound_guard.blocklist.own import customers_of, own_subjects
 
-    return own_subjects(config) if config is not None else ()
+    if config is None:
+        return ()
+    customers = customers_of(config)
+    return tuple([subject for subject in own_subjects(config) if subject not in customers])
 
 
 def _known(arguments: argparse.Namespace, config: Config | None, subject: str) -> Sequence[dict[str, Any]]:

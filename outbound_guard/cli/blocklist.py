@@ -6,15 +6,18 @@ import argparse
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from outbound_guard.cli.room import Room, configuration
+from outbound_guard.cli.room import Room, configuration, note
 from outbound_guard.cli.terminal import harmless, print_fields, print_json, print_table, when
 
 if TYPE_CHECKING:
+    from outbound_guard.blocklist.identity import Identity
     from outbound_guard.blocklist.listing import Listing
     from outbound_guard.blocklist.lists import Lists
     from outbound_guard.config import Config
 
 _MARKS = {"listed": "X", "clean": ".", "unknown": "?"}
+_LONG = 30.0
+"""Seconds from which on it is said how long a check takes."""
 _ORDER = {"listed": 0, "unknown": 1, "clean": 2}
 
 
@@ -107,6 +110,8 @@ async def _ask(config: Config, lists: Lists, subjects: tuple[str, ...]) -> list[
         per_second=settings.per_second,
         per_second_per_list=settings.per_second_per_list,
     )
+    if (seconds := asking.seconds_for(subjects)) > _LONG:
+        note(f"this takes some {seconds:.0f} s at the pace of the configuration")
     return await asking.answers(subjects)
 
 
@@ -133,9 +138,10 @@ def _meant(arguments: argparse.Namespace, config: Config, *, everywhere: bool) -
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from outbound_guard.blocklist.own import subject_of
+    from outbound_guard.blocklist.own import customers_of, subject_of
     from outbound_guard.ledger import listing_queries
 
+    customers = customers_of(configuration(arguments))
     subject = ""
     if arguments.subject:
         try:
@@ -150,7 +156,9 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(
             {
-                "listings": [row | {"codes": row["codes"].split()} for row in rows],
+                "listings": [
+                    row | {"codes": row["codes"].split(), "account": customers.get(row["subject"], "")} for row in rows
+                ],
                 "addresses": addresses,
                 "history": [row | {"codes": row["codes"].split()} for row in history],
             }
@@ -163,13 +171,14 @@ def _show(arguments: argparse.Namespace) -> int:
         print("Nothing is known yet." if not subject else f"Nothing is known of {subject}.")
         return 0
     if subject:
+        print_fields([("account", customers.get(subject, ""))])
         _print_one(rows, addresses, history)
     else:
-        _print_matrix(rows, addresses)
+        _print_matrix(rows, addresses, customers)
     return 0
 
 
-def _print_matrix(rows: list[dict[str, Any]], addresses: list[dict[str, Any]]) -> None:
+def _print_matrix(rows: list[dict[str, Any]], addresses: list[dict[str, Any]], customers: dict[str, str]) -> None:
     """Addresses down, lists across by number, the lists with something to say first."""
     zones = sorted({row["zone"] for row in rows})
     interesting = {row["zone"] for row in rows if row["state"] != "clean"}
@@ -184,11 +193,13 @@ def _print_matrix(rows: list[dict[str, Any]], addresses: list[dict[str, Any]]) -
     lines = []
     for subject in dict.fromkeys(row["subject"] for row in rows):
         cells = [states.get((subject, zone)) for zone in zones]
-        worst = min((_ORDER[cell["state"]], 0) for cell in cells if cell)[0]
+        worst = min(_ORDER[cell["state"]] for cell in cells if cell)
         marks = ["" if cell is None else _mark(cell) for cell in cells]
-        lines.append((worst, (subject, resting.get(subject, ""), *marks)))
+        whose = resting.get(subject, "") or customers.get(subject, "")
+        lines.append((worst, (subject, whose, *marks)))
     lines.sort(key=lambda line: line[0])
-    print_table(("address or domain", "pool", *map(str, range(1, len(zones) + 1))), [line for _, line in lines])
+    numbers = map(str, range(1, len(zones) + 1))
+    print_table(("address or domain", "pool or account", *numbers), [line for _, line in lines])
     print()
     print("X listed   x listed when last known   . clean   ? unknown   empty: not asked about")
 
@@ -227,7 +238,7 @@ def _identity(arguments: argparse.Namespace) -> int:
     import msgspec
 
     from outbound_guard.blocklist.identity import identities
-    from outbound_guard.blocklist.own import family_of, subject_of
+    from outbound_guard.blocklist.own import customers_of, family_of, subject_of
     from outbound_guard.desk.errors import DeskError
     from outbound_guard.dns import Questions
 
@@ -237,8 +248,21 @@ def _identity(arguments: argparse.Namespace) -> int:
         raise DeskError("no address is named, here, in [blocklist] or in source_addresses")
     domains = [subject_of(domain) for domain in config.blocklist.domains]
     helo = (config.server.hostname or socket.getfqdn()).rstrip(".").lower()
-    questions = Questions(config.dns.resolvers)
-    found = asyncio.run(identities(questions, addresses, domains, helo))
+    customers = customers_of(config)
+    of_account: dict[str, list[str]] = {}
+    for address in addresses:
+        of_account.setdefault(customers.get(address, ""), []).append(address)
+
+    async def ask() -> list[Identity]:
+        questions = Questions(config.dns.resolvers)
+        found = await identities(questions, of_account.pop("", []), domains, helo)
+        for account, theirs in of_account.items():
+            # They greet with a name of their own, for domains of their own.
+            names = [name for name, of in customers.items() if of == account and family_of(name) == "domain"]
+            found += await identities(questions, theirs, names, "")
+        return found
+
+    found = asyncio.run(ask())
     if arguments.json:
         print_json([msgspec.to_builtins(identity) for identity in found])
         return 0

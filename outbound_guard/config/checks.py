@@ -72,8 +72,17 @@ def _blocklist(config: Config) -> None:
         raise Mistake("blocklist.interval", f"{config.blocklist.interval:g} is too short; 0, or at least 1")
     _networks("blocklist.addresses", config.blocklist.addresses)
     for number, domain in enumerate(config.blocklist.domains):
-        if "." not in domain or not _HOST.fullmatch(domain):
+        if not _is_domain(domain):
             raise Mistake(f"blocklist.domains[{number}]", f'"{domain}" is no domain; expected one like "example.net"')
+
+
+def _is_domain(text: str) -> bool:
+    """Also one with letters that are not ASCII (RFC 5890); no address, nor what looks like one."""
+    try:
+        name = text.encode("idna").decode().rstrip(".")
+    except UnicodeError:
+        return False
+    return bool(_HOST.fullmatch(name)) and "." in name and len(name) <= 200 and not name.rpartition(".")[2].isdigit()
 
 
 def _cases(config: Config) -> None:

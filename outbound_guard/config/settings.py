@@ -203,6 +203,8 @@ class Blocklist(Table, frozen=True):
     """Own addresses and networks to watch, besides those of the pools."""
     domains: tuple[str, ...] = ()
     """Own domains to watch."""
+    customers: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 -- msgspec gives every instance its own.
+    """Addresses, networks and domains of customers who send by themselves, by account. They are watched too."""
     resolvers: tuple[str, ...] = ()
     """ADDRESS:PORT of the name servers to ask lists through; empty: those of [dns]. Many lists refuse public ones."""
     interval: float = 3600.0

@@ -120,6 +120,12 @@ def put_own_addresses(ledger: Ledger, rows: Sequence[Row]) -> None:
         connection.execute(update(revision).where(of_addresses).values(number=revision.c.number + 1))
 
 
+def forget_own_addresses(ledger: Ledger) -> None:
+    """There are none, so that none rests; the revision grows only if there were some."""
+    if own_addresses(ledger):
+        put_own_addresses(ledger, [])
+
+
 def resting(ledger: Ledger, known: int) -> tuple[int, dict[str, frozenset[str]]] | None:
     """The revision of the addresses, and those that rest by pool; None if it is still `known`."""
     with ledger.connection() as connection:

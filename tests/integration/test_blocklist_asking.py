@@ -31,6 +31,10 @@ MISLEADING = {
     "sold": (Zone(wildcard=["198.51.100.1"]), "198.51.100.1"),
     "sold, all names alike": (Zone(wildcard=["198.51.100.1"], tests=False), "198.51.100.1"),
     "wildcard since a moment": (Zone(wildcard=CODE, wildcard_after=4), "which cannot be listed"),
+    "dead since a moment": (
+        Zone(dead_after=4, listed={OURS: CODE, OTHER: CODE}),
+        "its test entry 127.0.0.2 is not listed",
+    ),
     "public resolver": (Zone(wildcard=["127.255.255.254"], tests=False), "127.255.255.254"),
     "refuses by 127.0.0.1": (Zone(wildcard=["127.0.0.1"], tests=False), "127.0.0.1: the list refuses"),
     "asked too often": (Zone(limit=5, listed={OURS: CODE}), "127.255.255.255"),
@@ -125,6 +129,23 @@ async def test_an_answer_cut_short_is_asked_for_by_tcp(server: ListServer) -> No
     assert server.tcp > 5
 
 
+async def test_what_a_list_says_is_bounded_and_harmless(server: ListServer) -> None:
+    # 60 kB, in strings of at most 255 octets (RFC 1035 3.3), with what a terminal would obey and what is no UTF-8.
+    text = '" "'.join([r"\027[31m\255\010\007" + "x" * 240] * 240)
+    codes = [f"127.0.0.{number}" for number in range(2, 200)]
+    server.zones["list.test"] = Zone(listed={OURS: codes}, texts={OURS: text})
+    server.zones["other.test"] = Zone(listed={OURS: codes})
+    found = await ask(server, [OURS], Dnsbl(zone="list.test"), Dnsbl(zone="other.test", codes={"127.0.0.1": "none"}))
+    listing = found[OURS, "list.test"]
+    assert listing.state == "listed"
+    assert listing.reason.startswith("listed: ?[31m")
+    assert listing.reason.isprintable()
+    assert len(listing.reason) < 320
+    assert len(listing.codes) == 20
+    assert found[OURS, "other.test"].state == "unknown"
+    assert len(found[OURS, "other.test"].reason) < 320
+
+
 async def test_slow_answers_count(server: ListServer) -> None:
     server.zones["list.test"] = Zone(delay=0.1, listed={OURS: CODE})
     found = await ask(server, [OURS, OTHER])
@@ -190,6 +211,15 @@ def test_turns_come_at_their_pace() -> None:
     assert pace.slot(500.0) >= 500.01
 
 
+def test_how_long_a_round_takes() -> None:
+    lists = Lists((Dnsbl(zone="slow.test", per_second=0.5), Dnsbl(zone="other.test", ipv6=True)))
+    asking = Asking(lists, Questions([]), VirtualClock(), per_second=4, per_second_per_list=5)
+    subjects = [OURS, OTHER, V6, "ours.test"]
+    assert asking.seconds_for(subjects) == 4.0  # Two questions to the slow one.
+    asking.pace.per_second = 0.5
+    assert asking.seconds_for(subjects) == 10.0  # All five.
+
+
 def test_a_list_may_have_a_pace_of_its_own() -> None:
     lists = Lists((Dnsbl(zone="one.test"), Dnsbl(zone="two.test", per_second=0.5)))
     asking = Asking(lists, Questions([]), VirtualClock(), per_second=200, per_second_per_list=5)
@@ -210,6 +240,7 @@ def test_the_command(tmp_path: Path) -> None:
 
     with list_server_in_thread() as server:
         server.zones |= {"good.test": Zone(listed={OURS: CODE}, texts={OURS: "trap"}), "gone.test": Zone(wildcard=CODE)}
+        server.zones["good.test"].texts[OURS] = r"trap\027[2J"
         server.zones["domain.test"] = Zone(listed={"bad.example": ["127.0.1.2"]})
         (tmp_path / "lists.toml").write_text(
             '[[list]]\nzone = "good.test"\ncodes = { "127.0.0.2" = "spam" }\n[[list]]\nzone = "gone.test"\n'
@@ -229,7 +260,7 @@ def test_the_command(tmp_path: Path) -> None:
         assert found == {
             "192.0.2.6": {"good.test": clean, "gone.test": gone},
             OURS: {
-                "good.test": {"state": "listed", "code": "127.0.0.2", "reason": "spam: trap"},
+                "good.test": {"state": "listed", "code": "127.0.0.2", "reason": "spam: trap?[2J"},
                 "gone.test": gone,
             },
             "bad.example": {"domain.test": {"state": "listed", "code": "127.0.1.2", "reason": "listed"}},

@@ -20,7 +20,10 @@ ONE, TWO = "192.0.2.1", "192.0.2.2"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "guard.toml").write_text('[server]\ndata_dir = "data"\n[delivery]\nmode = "sink"\n')
+    (tmp_path / "guard.toml").write_text(
+        '[server]\ndata_dir = "data"\n[delivery]\nmode = "sink"\n'
+        '[blocklist]\ncustomers = { "shop.example" = ["192.0.2.1"] }\n'
+    )
     (tmp_path / "data").mkdir()
     ledger = Ledger(url_of("embedded", tmp_path / "data"), writer=True)
     ledger.migrate()
@@ -56,7 +59,7 @@ def test_addresses_by_lists(folder: Path) -> None:
         ["3", "c.test:", "1", "clean"],
     ]
     # What is listed comes first; what was listed when last known is not forgotten.
-    assert lines[4:7] == [[TWO, "resting", "?", "X"], [ONE, "x", "."], ["ours.example", "."]]
+    assert lines[4:7] == [[TWO, "resting", "?", "X"], [ONE, "shop.example", "x", "."], ["ours.example", "."]]
 
 
 def test_one_address(folder: Path) -> None:
@@ -65,6 +68,7 @@ def test_one_address(folder: Path) -> None:
     assert "listed by b.test (weight 3)" in said
     assert "127.0.0.3" in said
     assert "\x1b" not in said
+    assert "account: shop.example" in show(folder, ONE)
     assert "Nothing is known of 192.0.2.9." in show(folder, "192.0.2.9")
     assert "is no address and no domain" in show(folder, "nonsense", code=2)
 
@@ -87,4 +91,5 @@ def test_json(folder: Path) -> None:
     ]
     assert [row["state"] for row in found["history"]] == ["unknown", "listed"]
     assert found["addresses"] == []
+    assert [row["account"] for row in found["listings"]] == ["shop.example", "shop.example"]
     assert json.loads(show(folder, "--json"))["addresses"][0]["address"] == TWO

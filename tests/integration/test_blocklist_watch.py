@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Blocklist
 from outbound_guard.dns import Questions
 from outbound_guard.ledger import listing_queries as queries
+from outbound_guard.ledger.database import LedgerError
 from outbound_guard.ledger.records import Delivered
 from tests.listserver import ListServer, Zone, list_server
 from tests.records import Books, books
@@ -32,14 +36,20 @@ class House:
         self.listings: list[dict[str, Any]] = []
         self.addresses: list[tuple[str, str]] = []
 
-    def watch(self, *subjects: str, zones: tuple[str, ...] = ("list.test",), interval: float = INTERVAL) -> Watch:
+    def watch(
+        self,
+        *subjects: str,
+        zones: tuple[str, ...] = ("list.test",),
+        interval: float = INTERVAL,
+        pools: Mapping[str, tuple[str, ...]] = MappingProxyType({"default": (ONE, TWO)}),
+    ) -> Watch:
         """One as it is made when the process starts."""
         lists = Lists(tuple(Dnsbl(zone=zone, weight=3.0) for zone in zones))
         questions = Questions([self.server.address])
         return Watch(
             Asking(lists, questions, self.clock, per_second=5000, per_second_per_list=5000),
             subjects or (ONE, TWO, EXTRA),
-            {"default": (ONE, TWO)},
+            pools,
             self.books.ledger,
             self.clock,
             Blocklist(interval=interval),
@@ -106,6 +116,31 @@ async def test_an_address_rests_at_once_and_returns_after_a_while(house: House) 
     assert read[1] == {}
 
 
+async def test_an_address_of_no_pool_any_more_does_not_rest(house: House) -> None:
+    house.server.zones["list.test"].listed = {ONE: CODE}
+    await house.watch().round()
+    assert queries.resting(house.books.ledger, -1) == (1, {"default": frozenset([ONE])})
+    await house.watch(pools={}).react()
+    assert queries.own_addresses(house.books.ledger) == []
+
+
+async def test_what_a_locked_ledger_would_not_take_is_kept_later(house: House) -> None:
+    watch = house.watch()
+    await watch.round()
+    house.server.zones["list.test"].listed = {ONE: CODE}
+    house.clock.advance(INTERVAL)
+    with contextlib.closing(sqlite3.connect(house.books.file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerError):
+            await watch.round()
+        assert house.listings == []
+    await watch.keep_waiting()
+    assert [(row["subject"], row["state"]) for row in house.listings] == [(ONE, "listed")]
+    assert house.addresses == [(ONE, "resting")]
+    await watch.keep_waiting()
+    assert len(house.listings) == 1
+
+
 async def test_a_list_that_breaks_changes_nothing(house: House) -> None:
     watch = house.watch()
     zone = house.server.zones["list.test"]
@@ -131,6 +166,21 @@ async def test_a_restart_does_not_ask_again_before_the_time(house: House) -> Non
     # A clock that was set back does not stop the watch.
     house.clock.set(1000.0)
     assert await again.seconds_until_due() <= INTERVAL
+
+
+async def test_a_listing_that_ends_while_nobody_watches_is_seen_to_end(house: House) -> None:
+    house.server.zones["list.test"].listed = {ONE: CODE}
+    await house.watch().round()
+    house.server.zones["list.test"].listed = {}
+    house.clock.advance(10 * INTERVAL)
+    again = house.watch()
+    await again.react()
+    assert house.addresses == [(ONE, "resting")]
+    await again.round()
+    assert [(row["subject"], row["state"]) for row in house.listings] == [(ONE, "listed"), (ONE, "clean")]
+    house.clock.advance(86_400)
+    await again.react()
+    assert house.addresses[1:] == [(ONE, "in_use")]
 
 
 async def test_each_round_has_the_same_order(house: House) -> None:
@@ -172,3 +222,21 @@ async def test_refusals_lead_to_questions(house: House) -> None:
     house.clock.advance(RECHECK_SECONDS)
     house.answered("your IP is listed by somebody")
     assert await watch.refused() == [ONE, TWO]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("Client host [192.0.2.3] blocked", "192.0.2.3"),
+        ("192.0.2.3:25 is listed", "192.0.2.3"),
+        ("refused, see https://x.test/?ip=192.0.2.3.", "192.0.2.3"),
+        ("[IPv6:2001:DB8::3] is listed", "2001:db8::3"),
+        ("host 2001:db8:0:0::3, listed", "2001:db8::3"),
+        ("at 12:30:45 of 192.0.2.33", ""),
+    ],
+)
+async def test_the_address_that_a_refusal_names(house: House, text: str, named: str) -> None:
+    watch = house.watch(ONE, EXTRA, "2001:db8::3", pools={})
+    await watch.refused()
+    house.answered(f"our IP is on a blocklist: {text}")
+    assert await watch.refused() == ([named] if named else [])

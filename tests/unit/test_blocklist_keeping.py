@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from outbound_guard.blocklist.keeping import put
@@ -34,6 +35,16 @@ def states(ledger: Ledger) -> list[str]:
 def known(ledger: Ledger) -> tuple[object, ...]:
     (row,) = queries.listings(ledger, subjects=[IP])
     return tuple(row[name] for name in ("state", "known", "first_seen", "last_seen", "clean_since", "checked"))
+
+
+def test_an_answer_that_was_overtaken_changes_nothing(ledger: Ledger) -> None:
+    # The round asked, then a refusal led to a question at once, and the round hands over what it had.
+    late = msgspec.structs.replace(said("clean"), last_seen=1990.0)
+    put(ledger, [said("listed", "127.0.0.2")], 2000.0)
+    assert put(ledger, [late], 2005.0) == []
+    assert known(ledger)[:2] == ("listed", "listed")
+    # After the clock was set back, what is known comes from the future, and the answer is new.
+    assert len(put(ledger, [late], 1995.0)) == 1
 
 
 def test_the_life_of_a_listing(ledger: Ledger) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from outbound_guard.blocklist.answers import meaning_of
 from outbound_guard.blocklist.lists import described, lists_of
-from outbound_guard.blocklist.own import expanded, family_of, own_subjects, pools_of, subject_of
+from outbound_guard.blocklist.own import customers_of, expanded, family_of, own_subjects, pools_of, subject_of
+from outbound_guard.blocklist.rule import load_of
 from outbound_guard.config import Blocklist, Config, ConfigError, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +26,7 @@ def config(folder: Path, lists: str = "", more: str = "") -> Config:
 
 
 def test_the_file_to_copy_is_the_packaged_one() -> None:
-    assert (ROOT / "config" / "blocklists.toml").read_bytes() == PACKAGED.read_bytes()
+    assert (ROOT / "config" / "blocklists.toml").samefile(PACKAGED)
 
 
 def test_packaged_lists_are_whole() -> None:
@@ -124,6 +126,53 @@ def test_own_addresses_and_domains(tmp_path: Path) -> None:
     pools_alone = msgspec.structs.replace(found, blocklist=Blocklist())
     assert own_subjects(pools_alone, everywhere=False) == ()
     assert pools_of(found) == {"default": ("192.0.2.7", "2001:db8::7"), "second": ("192.0.2.7",)}
+
+
+def test_addresses_and_domains_of_customers(tmp_path: Path) -> None:
+    more = """
+        [delivery]
+        mode = "sink"
+        [blocklist]
+        addresses = ["192.0.2.8", "::ffff:192.0.2.9/128"]
+        domains = ["Münchén.example"]
+        [blocklist.customers]
+        "shop.example" = ["192.0.2.8/31", "2001:DB8::/127", "Shop.Example."]
+    """
+    found = config(tmp_path, more=more)
+    theirs = ["192.0.2.8", "192.0.2.9", "2001:db8::", "2001:db8::1", "shop.example"]
+    assert customers_of(found) == dict.fromkeys(theirs, "shop.example")
+    ours = ["192.0.2.8", "192.0.2.9", "xn--mnchn-esa3k.example"]
+    assert own_subjects(found) == (*ours, *theirs[2:])
+    wrong = config(tmp_path, more=more.replace("Shop.Example.", "shop"))
+    with pytest.raises(
+        ConfigError, match=r"guard.toml: blocklist.customers.\"shop.example\"\[2\]: 'shop' is no address"
+    ):
+        own_subjects(wrong)
+
+
+def test_what_only_the_range_or_the_reverse_name_is_blamed_for_lets_no_address_rest() -> None:
+    blamed = {
+        "zen.spamhaus.org": ["127.0.0.10", "127.0.0.11"],
+        "combined.mail.abusix.zone": ["127.0.0.11", "127.0.0.12"],
+        "all.spamrats.com": ["127.0.0.36", "127.0.0.37"],
+        "dnsbl.spfbl.net": ["127.0.0.3", "127.0.0.4"],
+        "ips.backscatterer.org": ["127.0.0.2"],
+        "dnsbl-2.uceprotect.net": ["127.0.0.2"],
+        "dnsbl-3.uceprotect.net": ["127.0.0.2"],
+    }
+    lists = {dnsbl.label: dnsbl for dnsbl in described(PACKAGED)}
+    rows = []
+    for zone, codes in blamed.items():
+        said = meaning_of(lists[zone], codes)
+        assert said.state == "listed", zone
+        times = {"first_seen": 1.0, "last_seen": 1.0, "clean_since": 0.0}
+        rows.append(
+            {"zone": zone, "known": said.state, "state": said.state, "scope": said.scope, **times}
+            | {"weight": said.weight}
+        )
+    assert load_of(rows, Blocklist().rest_weight, 2.0).weight == 0.0
+    bad = meaning_of(lists["zen.spamhaus.org"], ["127.0.0.3", "127.0.0.10"])
+    assert (bad.scope, bad.weight) == ("address", 3.0)
 
 
 def test_networks_have_bounds(tmp_path: Path) -> None:

@@ -138,3 +138,11 @@ async def test_what_a_receiver_could_object_to() -> None:
     assert "we greet as 'guard', which is no full name (RFC 5321 2.3.5)" in short.problems
     (nowhere,) = await identities(questions, [IP], [], "nowhere.test")
     assert "the name we greet with, nowhere.test, has no address (RFC 5321 2.3.5)" in nowhere.problems
+
+
+async def test_with_what_name_a_customer_greets_is_the_customers_affair() -> None:
+    table = Table(spf("v=spf1 ip4:192.0.2.7 -all"))
+    (theirs,) = await identities(cast(Questions, cast(Any, table)), [IP], ["our.test"], "")
+    assert theirs.problems == ("it has no reverse name (PTR)",)
+    assert theirs.spf == {"our.test": "pass"}
+    assert theirs.unknown == ()
