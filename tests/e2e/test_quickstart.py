@@ -17,7 +17,7 @@ from tests.product import GUARD, Product, until
 ROOT = Path(__file__).resolve().parents[2]
 TOUR = (ROOT / "README.md").read_text().partition("## Five minutes with swaks")[2].partition("\n## ")[0]
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", TOUR, re.M | re.S)
-SAMPLE_ID = "06h01xh86j0x5wcq"
+SAMPLE_ID = "06h04adsgcbgrdx2"
 
 pytestmark = pytest.mark.skipif(not shutil.which("swaks"), reason="swaks is not installed")
 
