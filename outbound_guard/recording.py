@@ -59,6 +59,7 @@ class Recorder:
                 state=outcome.state,
                 due=submission.received + verdict.wait if outcome.state == "held" and verdict.wait else 0.0,
                 answered=answered,
+                source_address=outcome.result.source if outcome.result else "",
             )
         )
         if outcome.result and outcome.reply.accepted and not outcome.state and len(outcome.result.replies) == 1:
@@ -106,8 +107,10 @@ class Recorder:
 
     def _delivered(self, id_: str, now: float, recipients: tuple[str, ...], result: Result) -> None:
         for place, (recipient, reply) in enumerate(zip(recipients, result.replies, strict=True)):
-            peer, final = result.peer_of(place), not reply.temporary
-            self._journal.append(Delivered(id_, now, recipient, reply.code, reply.enhanced, reply.text, peer, final))
+            peer, source, final = result.peer_of(place), result.source_of(place), not reply.temporary
+            self._journal.append(
+                Delivered(id_, now, recipient, reply.code, reply.enhanced, reply.text, peer, final, source)
+            )
             outcome = "delivered" if reply.accepted else "deferred" if reply.temporary else "rejected"
             self._metrics.count("deliveries_total", outcome)
 

@@ -16,7 +16,7 @@ from outbound_guard.clock import VirtualClock
 from outbound_guard.config import load
 from outbound_guard.desk.cases.work import Work
 from outbound_guard.ledger.database import Ledger
-from outbound_guard.ledger.records import Delivered
+from outbound_guard.ledger.records import Delivered, Record
 from outbound_guard.ledger.tables import listing, listing_history
 from tests.records import Books, books, decision
 
@@ -76,16 +76,34 @@ class House:
             connection.execute(listing_history.insert(), [changed])
 
     def refused(
-        self, number: int, recipient: str, text: str, *, account: str = "shop.example", code: int = 550
+        self,
+        number: int,
+        recipient: str,
+        text: str,
+        *,
+        account: str = "shop.example",
+        code: int = 550,
+        source: str = "",
     ) -> None:
-        """So many messages of an account were refused."""
+        """So many messages of an account were refused; `source` is the address of ours that they were tried from."""
         for one in range(number):
-            id_ = f"{account}-{self.clock.now():.0f}-{one}"
-            self.books.keep(
-                decision(id_, received=self.clock.now(), account=account, action="relay", state="", score=1.0),
-                Delivered(id_, self.clock.now(), recipient, code, "5.7.1", text, "127.0.0.1:10025"),
-            )
-        # So that commands see no scribe at work, and do its work themselves.
+            id_, now = f"{account}-{self.clock.now():.0f}-{one}", self.clock.now()
+            self.sent(id_, account, source)
+            self.keep(Delivered(id_, now, recipient, code, "5.7.1", text, "127.0.0.1:10025", source_address=source))
+
+    def sent(self, id_: str, account: str, source: str = "", **other: Any) -> None:
+        """A message of an account was tried once, from an address of ours; with one recipient that is all of it."""
+        fields = {"action": "relay", "state": "", "score": 1.0} | other
+        self.keep(decision(id_, received=self.clock.now(), account=account, source_address=source, **fields))
+
+    def noted(self, peer: str, source: str, text: str) -> None:
+        """A next hop has refused an address of ours, and the mail went out another way."""
+        text = f"refuses our address {source}: {text}"
+        self.keep(Delivered("", self.clock.now(), "", 554, "5.7.1", text, peer, False, source))
+
+    def keep(self, record: Record) -> None:
+        """Something was recorded. No scribe is left at work, so that commands do its work themselves."""
+        self.books.keep(record)
         self.books.scribe.close()
 
     def run(self, *words: str, code: int = 0, text: str = "") -> str:

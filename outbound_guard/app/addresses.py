@@ -56,6 +56,6 @@ def refusal_notes(parts: Parts) -> Callable[[str, str, Reply], None]:
         if not 0 <= now - noted.get((peer, source), -_NOTED_SECONDS) < _NOTED_SECONDS:
             noted[peer, source] = now
             text = f"refuses our address {source}: {reply.text}" if source else reply.text
-            parts.journal.append(Delivered("", now, "", reply.code, reply.enhanced, text, peer, False))
+            parts.journal.append(Delivered("", now, "", reply.code, reply.enhanced, text, peer, False, source))
 
     return note

@@ -12,10 +12,10 @@ from outbound_guard.delivery import Delivery
 from outbound_guard.delivery.bounce import CODE
 from outbound_guard.delivery.queue import Queue
 from outbound_guard.delivery.result import Result
+from outbound_guard.delivery.retry import Outcome
 from outbound_guard.ledger.records import HeldChange
 from outbound_guard.mail import Sender, Submission, Verdict
 from outbound_guard.recording import Recorder
-from outbound_guard.reply import Reply
 from outbound_guard.reputation import NO_PROFILE
 from outbound_guard.spool import Entry
 from outbound_guard.verdict import HOLD, RELAY, Held
@@ -53,13 +53,14 @@ async def run(config: Config, child: Child) -> None:
             queued_by_us = entry.action == RELAY and entry.code != CODE
             return queued_by_us and bool(pipeline.directory.suspended(entry.sender, entry.account))
 
-        def on_result(entry: Entry, recipient: str, reply: Reply, peer: str, final: bool) -> None:
-            now = clock.now()
-            recorder.delivered(entry.id, now, (recipient,), Result((reply,), peer))
-            if final:
+        def on_result(entry: Entry, outcome: Outcome) -> None:
+            now, replies = clock.now(), (outcome.reply,)
+            result = Result(replies, outcome.peer, source=outcome.source)
+            recorder.delivered(entry.id, now, (outcome.recipient,), result)
+            if outcome.final:
                 metrics.observe("delivery_seconds", now - entry.received)
-            if peer and entry.code != CODE:
-                pipeline.learning.answered(_sender(entry), NO_PROFILE, now, (reply,))
+            if outcome.peer and entry.code != CODE:
+                pipeline.learning.answered(_sender(entry), NO_PROFILE, now, replies)
 
         def on_review(entry: Entry, verdict: Verdict | None, outcome: str) -> None:
             change = {"quarantined": "quarantine"}.get(outcome, outcome)

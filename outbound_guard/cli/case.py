@@ -23,7 +23,7 @@ from outbound_guard.cli.terminal import harmless, print_json
 from outbound_guard.cli.times import duration
 
 if TYPE_CHECKING:
-    from outbound_guard.desk.cases.worker import Worker
+    from outbound_guard.desk.cases.person import Person
     from outbound_guard.ledger.records import CaseEvent
 
 # Said here as well, so that the command line needs none of the modules of cases; a test compares the two.
@@ -62,17 +62,17 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     _act(acts, common, "note", "write a comment", _note).add_argument("text", help="- reads it from standard input")
 
     check = _act(acts, common, "check", "see the checklist, or tick an item off with its evidence", _check)
-    check.add_argument("item", nargs="?", default="")
-    check.add_argument("--evidence", default="", metavar="TEXT")
-    check.add_argument("--not-needed", default="", metavar="WHY")
+    check.add_argument("item", nargs="?", default="", metavar="ITEM", help="its name, as the checklist shows it")
+    check.add_argument("--evidence", default="", metavar="TEXT", help="tick an item off: what shows that it is done")
+    check.add_argument("--not-needed", default="", metavar="WHY", help="say why an item is not needed")
     check.add_argument("--open", dest="undo", default="", metavar="WHY", help="open an item again")
     check.add_argument("--again", action="store_true", help="look anew for what the machine has found before")
-    check.add_argument("--finding", default="", choices=("", "caused", "false"), help="of the item `cause`")
-    check.add_argument("--cause", default="", choices=("", *CAUSES, *OTHER_CAUSES), help="of the item `cause`")
+    check.add_argument("--finding", default="", choices=("caused", "false"), help="of the item `cause`")
+    check.add_argument("--cause", default="", choices=(*CAUSES, *OTHER_CAUSES), help="of the item `cause`")
     check.add_argument("--account", action="append", default=[], help="of the item `cause`: whose mail it was")
 
     advance = _act(acts, common, "advance", "go on to the next stage, or back to an earlier one", _advance)
-    advance.add_argument("--to", default="", choices=("", *STAGES))
+    advance.add_argument("--to", default="", choices=STAGES)
     advance.add_argument("--reason", default="")
 
     draft = _act(acts, common, "draft", "write a letter for you to read, change and send", draft_letters, by=False)
@@ -82,7 +82,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
     contact = _act(acts, common, "contact", "write down that you wrote to somebody, or called", _contact)
     _add_letter(contact)
-    contact.add_argument("--about", default="", choices=("", *ABOUT), help="default: notice (customer), else appeal")
+    contact.add_argument("--about", default="", choices=ABOUT, help="default: notice (customer), else appeal")
     answer = _act(acts, common, "answer", "write down what somebody answered", _answer)
     _add_letter(answer)
     answer.add_argument("--outcome", default="other", choices=OUTCOMES)
@@ -128,8 +128,8 @@ def _add_letter(parser: argparse.ArgumentParser) -> None:
 def _open(arguments: argparse.Namespace) -> int:
     from outbound_guard.desk.cases import acts
 
-    async def act(worker: Worker) -> tuple[str, str]:
-        return await acts.open_case(worker, arguments.subject, source=arguments.source, reason=arguments.reason)
+    async def act(person: Person) -> tuple[str, str]:
+        return await acts.open_case(person, arguments.subject, source=arguments.source, reason=arguments.reason)
 
     id_, what = _work(arguments, act)
     if arguments.json:
@@ -142,14 +142,14 @@ def _open(arguments: argparse.Namespace) -> int:
 def _take(arguments: argparse.Namespace) -> int:
     from outbound_guard.desk.cases import acts
 
-    return _do(arguments, lambda worker: acts.take(worker, arguments.id, arguments.owner))
+    return _do(arguments, lambda person: acts.take(person, arguments.id, arguments.owner))
 
 
 def _note(arguments: argparse.Namespace) -> int:
     from outbound_guard.desk.cases import acts
 
     text = _read("-").decode("utf-8", "replace") if arguments.text == "-" else arguments.text
-    return _do(arguments, lambda worker: acts.note(worker, arguments.id, text))
+    return _do(arguments, lambda person: acts.note(person, arguments.id, text))
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -159,7 +159,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if not arguments.item:
         if said or arguments.finding or arguments.cause or arguments.account:
             arguments.parser.error("say which item is meant")
-        _work(arguments, lambda worker: acts.look(worker, arguments.id, again=arguments.again))
+        _work(arguments, lambda person: acts.look(person, arguments.id, again=arguments.again))
         shown = shown_case(arguments)
         if arguments.json:
             print_json(
@@ -172,8 +172,8 @@ def _check(arguments: argparse.Namespace) -> int:
         arguments.parser.error("an item needs one of --evidence, --not-needed and --open")
     return _do(
         arguments,
-        lambda worker: acts.check(
-            worker,
+        lambda person: acts.check(
+            person,
             arguments.id,
             arguments.item,
             said[0],
@@ -189,7 +189,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _advance(arguments: argparse.Namespace) -> int:
     from outbound_guard.desk.cases import acts
 
-    return _do(arguments, lambda worker: acts.advance(worker, arguments.id, to=arguments.to, reason=arguments.reason))
+    return _do(arguments, lambda person: acts.advance(person, arguments.id, to=arguments.to, reason=arguments.reason))
 
 
 def _contact(arguments: argparse.Namespace) -> int:
@@ -198,8 +198,8 @@ def _contact(arguments: argparse.Namespace) -> int:
     text = _read(arguments.file) if arguments.file else b""
     return _do(
         arguments,
-        lambda worker: letters.contact(
-            worker, arguments.id, arguments.party, channel=arguments.channel, about=arguments.about, text=text
+        lambda person: letters.contact(
+            person, arguments.id, arguments.party, channel=arguments.channel, about=arguments.about, text=text
         ),
     )
 
@@ -210,8 +210,8 @@ def _answer(arguments: argparse.Namespace) -> int:
     text = _read(arguments.file) if arguments.file else b""
     return _do(
         arguments,
-        lambda worker: letters.answer(
-            worker, arguments.id, arguments.party, channel=arguments.channel, outcome=arguments.outcome, text=text
+        lambda person: letters.answer(
+            person, arguments.id, arguments.party, channel=arguments.channel, outcome=arguments.outcome, text=text
         ),
     )
 
@@ -221,13 +221,13 @@ def _attach(arguments: argparse.Namespace) -> int:
 
     content = _read(arguments.file)
     name = "standard input" if arguments.file == "-" else Path(arguments.file).name
-    return _do(arguments, lambda worker: letters.attach(worker, arguments.id, name, content))
+    return _do(arguments, lambda person: letters.attach(person, arguments.id, name, content))
 
 
 def _original(arguments: argparse.Namespace) -> int:
     from outbound_guard.desk.cases import letters
 
-    content = _work(arguments, lambda worker: letters.original(worker, arguments.id, arguments.event))
+    content = _work(arguments, lambda person: letters.original(person, arguments.id, arguments.event))
     if arguments.json:
         print_json({"id": arguments.event, "text": content.decode("utf-8", "replace")})
     else:
@@ -241,30 +241,30 @@ def _close(arguments: argparse.Namespace) -> int:
 
     return _do(
         arguments,
-        lambda worker: acts.close(worker, arguments.id, arguments.summary, unfinished=arguments.unfinished),
+        lambda person: acts.close(person, arguments.id, arguments.summary, unfinished=arguments.unfinished),
     )
 
 
 def _reopen(arguments: argparse.Namespace) -> int:
     from outbound_guard.desk.cases import acts
 
-    return _do(arguments, lambda worker: acts.reopen(worker, arguments.id, arguments.reason))
+    return _do(arguments, lambda person: acts.reopen(person, arguments.id, arguments.reason))
 
 
-def _work(arguments: argparse.Namespace, act: Callable[[Worker], Awaitable[Any]]) -> Any:
+def _work(arguments: argparse.Namespace, act: Callable[[Person], Awaitable[Any]]) -> Any:
     """Have somebody act, with journal and ledger open."""
-    from outbound_guard.desk.cases.worker import Worker
+    from outbound_guard.desk.cases.person import Person
 
     room = Room(arguments)
 
-    async def acting(worker: Worker) -> Any:
-        return await act(worker)
+    async def acting(person: Person) -> Any:
+        return await act(person)
 
     with room.ledger() as ledger, room.journal() as journal:
-        return asyncio.run(acting(Worker(ledger, journal, room.clock, room.config, room.by)))
+        return asyncio.run(acting(Person(ledger, journal, room.clock, room.config, room.by)))
 
 
-def _do(arguments: argparse.Namespace, act: Callable[[Worker], Awaitable[CaseEvent]]) -> int:
+def _do(arguments: argparse.Namespace, act: Callable[[Person], Awaitable[CaseEvent]]) -> int:
     event = _work(arguments, act)
     if arguments.json:
         result = {"id": event.case, "event": event.id, "what": event.what, "text": event.text, "time": event.time}

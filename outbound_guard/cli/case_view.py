@@ -47,7 +47,7 @@ def list_cases(arguments: argparse.Namespace) -> int:
 
 def show_case(arguments: argparse.Namespace) -> int:
     """`case show`."""
-    from outbound_guard.desk.cases.opening import named
+    from outbound_guard.desk.cases.opening import named, told_state
 
     shown = shown_case(arguments)
     if arguments.json:
@@ -63,7 +63,7 @@ def show_case(arguments: argparse.Namespace) -> int:
         (
             named(s["subject"]),
             s.get("source", ""),
-            s.get("state", "listed"),
+            told_state(s.get("kind", "list"), s.get("state", "listed")),
             when(s.get("since", 0)),
             s.get("reason", ""),
         )
@@ -71,7 +71,8 @@ def show_case(arguments: argparse.Namespace) -> int:
     ]
     print_table(("subject", "where", "state", "since", "says"), rows)
     for source, way in shown["channels"].items():
-        wait = f" (waiting time {way['waiting_days']:g} days)" if way["waiting_days"] else ""
+        days = way["waiting_days"]
+        wait = f" (answers within {days:g} day{'s' * (days != 1)})" if days else ""
         print_fields([(f"official channel of {source}", way["page"] and way["page"] + wait)])
     print()
     print_checklist(shown)

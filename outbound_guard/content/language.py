@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 _SMALL_WORDS = {
     "en": "the and you for with this that your from have are will not our can",
     "de": "und der die das nicht sie ist ein für mit ich auf wir ihre den",
@@ -25,7 +27,8 @@ _OWNERS: dict[str, list[str]] = {}
 for _language, _words in _SMALL_WORDS.items():
     for _word in _words.split():
         _OWNERS.setdefault(_word, []).append(_language)
-_SAMPLE = 2000
+_SAMPLE = 1000
+"""Characters that are looked at: a few hundred words are enough."""
 # First code points of blocks, ascending, and the script each begins.
 _SCRIPTS = (
     (0x370, "greek"),
@@ -58,7 +61,11 @@ def script(character: str) -> str:
 
 def guess(lower: str) -> str:
     """The language of a text in lower case (two letters), or its script if that is not Latin; empty if unclear."""
-    sample = lower[:_SAMPLE]
+    return _guess(lower[:_SAMPLE])
+
+
+@functools.lru_cache(1024)  # Copies of a mailing are guessed once.
+def _guess(sample: str) -> str:
     if not sample.isascii():
         counts: dict[str, int] = {}
         letters = 0

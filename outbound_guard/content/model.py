@@ -21,9 +21,10 @@ from pathlib import Path
 
 import msgspec
 
-from outbound_guard.content import features
+from outbound_guard.content import features, urls
 from outbound_guard.content.features import Feature
 from outbound_guard.content.message import Message
+from outbound_guard.mail import domain_of
 
 _MAGIC = b"OGCM\x02\r\n\x00"
 _LOWEST, _HIGHEST = -4.0, 6.0
@@ -147,13 +148,14 @@ def _what_copies_share(message: Message) -> tuple[object, ...] | None:
     """
     if not message.fingerprint:
         return None
+    hosts, reply_to = message.written_hosts, message.reply_to
     return (
         message.fingerprint,
         message.subject.translate(_NO_DIGITS),
         message.display_name.translate(_NO_DIGITS),
-        message.from_domain,
-        message.reply_to,
-        message.written_hosts,
+        hosts,
+        urls.registrable(message.from_domain) in map(urls.registrable, hosts),
+        bool(reply_to) and domain_of(reply_to) != message.from_domain,
         tuple([item.name for item in message.attachments]),
         message.defects,
     )

@@ -18,7 +18,7 @@ MOST_REFUSALS = 10
 """So often a message may meet with a refusal of our address before it is given up for now: its client waits."""
 
 _NONE: frozenset[Host] = frozenset()
-_NOBODY = (NO_NEXT_HOP, "", False)
+_NOBODY = (NO_NEXT_HOP, "", False, "")
 
 
 def listed(said: Reply) -> Reply:
@@ -44,7 +44,7 @@ class Attempt:
         self.stale = False
         """True if one reused connection has been found broken."""
         self.verdict = _NOBODY
-        """Reply, peer, and whether it was reached: what is to be said if no host is left."""
+        """Reply, peer, whether it was reached, and from where: what is to be said if no host is left."""
         self.refusals: Refusals | None = None
 
     def shuns(self, host: Host) -> bool:
@@ -56,42 +56,46 @@ class Attempt:
         """True if our address was refused so often that it is enough."""
         return self.refusals is not None and self.refusals.times >= MOST_REFUSALS
 
-    def note(self, replies: Sequence[Reply], host: Host) -> Reply | None:
-        """Keep the answers that settle something. The return value is the refusal of our address among them, if any."""
+    def note(self, replies: Sequence[Reply], host: Host, source: str) -> Reply | None:
+        """Keep the answers that settle something, got by speaking from `source` (empty: the system's choice).
+
+        The return value is the refusal of our address among them, if any.
+        """
         if self.refusals is None:
             if not any(refuses_us(reply) for reply in set(replies)):
                 return None
             self.refusals = Refusals(self._mail)
-        return self.refusals.note(replies, host.name)
+        return self.refusals.note(replies, host.name, source)
 
-    def refused(self, reply: Reply, host: Host) -> None:
+    def refused(self, reply: Reply, host: Host, source: str) -> None:
         """Our address was refused before anything could be said for a recipient, or for all that are left."""
-        self.note([reply] * len(self._mail.replies), host)
+        self.note([reply] * len(self._mail.replies), host, source)
 
     def given_up(self) -> Result:
         """No host is left."""
         if self.refusals is not None:
             return self.refusals.result()
-        reply, peer, reached = self.verdict
-        return Result(tuple(known or reply for known in self._mail.replies), peer, reached)
+        reply, peer, reached, source = self.verdict
+        return Result(tuple(known or reply for known in self._mail.replies), peer, reached, source=source)
 
-    def unknown(self, reply: Reply, host: Host) -> Result:
+    def unknown(self, reply: Reply, host: Host, source: str) -> Result:
         """Nobody knows whether those who were left have it: `reply` is their answer, and they are not tried again."""
         if self.refusals is not None:
-            return self.refusals.result(reply, host.name)
-        return Result(tuple(known or reply for known in self._mail.replies), host.name, False)
+            return self.refusals.result(reply, host.name, source)
+        return Result(tuple(known or reply for known in self._mail.replies), host.name, False, source=source)
 
 
 class Refusals:
     """A message for some of whose recipients our address was refused. What settles the others is noted in its Mail."""
 
-    __slots__ = ("_listed", "_mail", "_peer", "_peers", "times")
+    __slots__ = ("_listed", "_mail", "_peer", "_peers", "_source", "_sources", "times")
 
     def __init__(self, mail: Mail) -> None:
         self.times = 0
         self._mail = mail
-        self._peer = ""
+        self._peer = self._source = ""
         self._peers = [""] * len(mail.replies)
+        self._sources = [""] * len(mail.replies)
         self._listed: dict[int, Reply] = {}
 
     @property
@@ -99,7 +103,7 @@ class Refusals:
         """True if every recipient has an answer that has nothing to do with our address."""
         return not self._listed
 
-    def note(self, replies: Sequence[Reply], peer: str) -> Reply | None:
+    def note(self, replies: Sequence[Reply], peer: str, source: str) -> Reply | None:
         """Attempt.note; a reply for each place of the mail, of which those that are settled already are ignored."""
         refusal = last = None
         ours = False
@@ -117,16 +121,19 @@ class Refusals:
                 self._mail.replies[place] = reply
                 self._listed.pop(place, None)
             self._peers[place] = self._peer = peer
+            self._sources[place] = self._source = source
         self.times += refusal is not None
         return refusal
 
-    def result(self, unknown: Reply | None = None, peer: str = "") -> Result:
+    def result(self, unknown: Reply | None = None, peer: str = "", source: str = "") -> Result:
         """What has come of it; for those not settled `unknown` from `peer`, or else that our address is refused."""
-        known, peers = self._mail.replies, self._peers.copy()
+        known, peers, sources = self._mail.replies, self._peers.copy(), self._sources.copy()
         if unknown is None:
             replies = tuple(reply or self._listed[place] for place, reply in enumerate(known))
-            return Result(replies, self._peer, True, tuple(peers), tuple(self._listed))
+            listed = tuple(self._listed)
+            return Result(replies, self._peer, True, tuple(peers), listed, self._source, tuple(sources))
         for place in self._listed:
-            peers[place] = peer
+            peers[place], sources[place] = peer, source
         reached = any(reply and at for reply, at in zip(known, self._peers, strict=True))
-        return Result(tuple(reply or unknown for reply in known), peer, reached, tuple(peers))
+        replies = tuple(reply or unknown for reply in known)
+        return Result(replies, peer, reached, tuple(peers), (), source, tuple(sources))

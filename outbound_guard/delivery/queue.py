@@ -24,12 +24,11 @@ from outbound_guard.delivery.result import Result
 from outbound_guard.delivery.retry import Outcome, recipients_left, settle
 from outbound_guard.delivery.review import OnReview, Review, Reviewer
 from outbound_guard.mail import Envelope, Verdict
-from outbound_guard.reply import Reply
 from outbound_guard.spool import Busy, Entry, Lease, NotInSpool, Progress, Spool, State, due_of
 
 Deliver = Callable[[Envelope, Sequence[bytes]], Awaitable[Result]]
-OnResult = Callable[[Entry, str, Reply, str, bool], Awaitable[None] | None]
-"""Entry, recipient, reply, the next hop that gave it, and whether it is final."""
+OnResult = Callable[[Entry, Outcome], Awaitable[None] | None]
+"""What has come of it for one recipient."""
 Wait = Callable[[asyncio.Event, float], Awaitable[None]]
 """Returns when the event is set or the seconds have passed."""
 
@@ -256,7 +255,7 @@ class Queue:
             return
         for outcome in outcomes:
             try:
-                told = self._on_result(entry, outcome.recipient, outcome.reply, outcome.peer, outcome.final)
+                told = self._on_result(entry, outcome)
                 if inspect.isawaitable(told):
                     await told
             except Exception:

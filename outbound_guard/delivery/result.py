@@ -20,10 +20,18 @@ class Result(msgspec.Struct, frozen=True):
     """For each recipient the next hop that answered for it, if several may have; else empty."""
     listed: tuple[int, ...] = ()
     """Places of the recipients that nobody has, because every next hop tried refuses our own address."""
+    source: str = ""
+    """The address of ours that `peer` was spoken to from; empty if the system chose it, or nobody was spoken to."""
+    sources: tuple[str, ...] = ()
+    """The same for each of `peers`."""
 
     def peer_of(self, place: int) -> str:
         """The next hop that answered for the recipient at this place."""
         return self.peers[place] if place < len(self.peers) else self.peer
+
+    def source_of(self, place: int) -> str:
+        """The address of ours from which the recipient at this place was tried for; empty if not known."""
+        return self.sources[place] if place < len(self.sources) else self.source
 
     def followed_by(self, later: Result) -> Result:
         """This result, with what came of another try that was made for those `listed`, in their order."""
@@ -31,13 +39,15 @@ class Result(msgspec.Struct, frozen=True):
             return self  # Nobody was there.
         replies, listed = list(self.replies), []
         peers = [self.peer_of(place) for place in range(len(replies))]
+        sources = [self.source_of(place) for place in range(len(replies))]
         for index, place in enumerate(self.listed):
             # What this way could not carry may go another way as soon as our address is taken again.
             if later.replies[index] == NO_SMTPUTF8:
                 listed.append(place)
                 continue
             replies[place], peers[place] = later.replies[index], later.peer_of(index)
+            sources[place] = later.source_of(index)
             if index in later.listed:
                 listed.append(place)
         reached = later.reached or bool(listed) or len(self.listed) < len(replies)
-        return Result(tuple(replies), later.peer, reached, tuple(peers), tuple(listed))
+        return Result(tuple(replies), later.peer, reached, tuple(peers), tuple(listed), later.source, tuple(sources))

@@ -26,6 +26,8 @@ class Outcome(msgspec.Struct, frozen=True):
     final: bool
     peer: str = ""
     """The next hop that said so."""
+    source: str = ""
+    """The address of ours that it was spoken to from, where that is known."""
 
 
 def settle(
@@ -47,18 +49,18 @@ def settle(
     over = now >= started + delivery.expiry
     outcomes, left, replies, failed = [], [], {}, list(progress.failed)
     for place, (recipient, said) in enumerate(zip(tried, chain(result.replies, repeat(reply.OUR_FAULT)), strict=False)):
-        peer = result.peer_of(place)
+        peer, source = result.peer_of(place), result.source_of(place)
         if said.accepted:
-            outcomes.append(Outcome(recipient, said, True, peer))
+            outcomes.append(Outcome(recipient, said, True, peer, source))
         elif said.permanent:
-            outcomes.append(Outcome(recipient, said, True, peer))
+            outcomes.append(Outcome(recipient, said, True, peer, source))
             failed.append(Failure(recipient, said, peer, now))
         elif over:
             given_up = reply.expired(now - started, said)
-            outcomes.append(Outcome(recipient, given_up, True, peer))
+            outcomes.append(Outcome(recipient, given_up, True, peer, source))
             failed.append(Failure(recipient, given_up, peer, now))
         else:
-            outcomes.append(Outcome(recipient, said, False, peer))
+            outcomes.append(Outcome(recipient, said, False, peer, source))
             left.append(recipient)
             replies[recipient] = said
     wait = delivery.retry[min(attempts, len(delivery.retry)) - 1] if delivery.retry else _LONGEST_UNREACHED

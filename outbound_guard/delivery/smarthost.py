@@ -101,7 +101,7 @@ class Smarthosts:
             found = self._at_hand(attempt) or await self._connection(attempt)
             if isinstance(found, Reply):
                 if found is not NO_NEXT_HOP:
-                    attempt.verdict = (found, "", False)
+                    attempt.verdict = (found, "", False, "")
                 return attempt.given_up()
             host, connection = found
             commands, replies = mail.commands(connection.extensions)
@@ -119,9 +119,9 @@ class Smarthosts:
                 if broken.sent:
                     self._fails(host, broken.reason, "no answer to the end of data")
                     self._count(EVENTS, "unknown")
-                    return attempt.unknown(BROKEN, host)
+                    return attempt.unknown(BROKEN, host, connection.source or "")
                 if broken.reply is not None and refuses_us(broken.reply):
-                    attempt.refused(broken.reply, host)
+                    attempt.refused(broken.reply, host, connection.source or "")
                     if self._refused(attempt, host, connection, broken.reply):
                         host.works()  # It does answer.
                         continue
@@ -134,7 +134,8 @@ class Smarthosts:
                 self._fails(host, broken.reason, str(broken.reply or "before the end of data"))
                 attempt.failed |= {host}
                 reply = broken.reply
-                attempt.verdict = (_not_closing(reply), host.name, True) if reply else (BROKEN, host.name, False)
+                said = (_not_closing(reply), host.name, True) if reply else (BROKEN, host.name, False)
+                attempt.verdict = (*said, connection.source or "")
                 if broken.reason == "timeout" or attempt.exhausted:
                     return attempt.given_up()  # The client does not wait for ever.
             except asyncio.CancelledError:
@@ -145,12 +146,14 @@ class Smarthosts:
                 if len(answers) != len(replies):
                     rest = iter(answers)
                     answers = [reply or next(rest) for reply in replies]
-                refusal = attempt.note(answers, host) if connection.refused or attempt.refusals else None
+                source, refusal = connection.source or "", None
+                if connection.refused or attempt.refusals:
+                    refusal = attempt.note(answers, host, source)
                 if refusal is not None:
                     self._refused(attempt, host, connection, refusal)
                 self._release(host, connection)
                 if attempt.refusals is None:
-                    return Result(tuple(answers), host.name)
+                    return Result(tuple(answers), host.name, source=source)
                 if attempt.refusals.settled or attempt.exhausted:
                     return attempt.given_up()
                 if attempt.fresh is None:
@@ -227,7 +230,7 @@ class Smarthosts:
             connection = await connect(self._terms, host.host, host.port, source, partial(self._lost, host))
         except UnreachableError as error:
             if error.reply is not None and refuses_us(error.reply):
-                attempt.refused(error.reply, host)
+                attempt.refused(error.reply, host, source or "")
                 if self._refuses(host, source, error.reply):
                     return None  # It is tried from the next address.
             self._fails(host, error.reason, str(error))

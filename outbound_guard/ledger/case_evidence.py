@@ -1,7 +1,7 @@
 """Questions to the ledger about what was sent while an address got a bad name. Sync; all raise LedgerError.
 
-Which of our addresses a message left from is not recorded, only the next hop that took it; and of a message with one
-recipient that was taken at once, not even that. So all mail of a time is looked at, and refusals by their next hop.
+`addresses` are those of ours that are meant; what is known to have been tried from others alone is left out. It is not
+known for what was never tried, what the system chose an address for, and what older versions recorded: that stays in.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import distinct, func, select
+from sqlalchemy import ColumnElement, and_, case, distinct, exists, func, or_, select, true
 
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.tables import decision, delivery, standing, standing_history
@@ -20,27 +20,34 @@ MOST_ANSWERS = 5_000
 MOST_DECISIONS = 1_000
 
 
-def sent(ledger: Ledger, since: float, until: float) -> list[Row]:
-    """By account and action: `account, action, messages, senders, score` (the highest)."""
+def sent(ledger: Ledger, since: float, until: float, addresses: Sequence[str] = ()) -> list[Row]:
+    """By account and action: `account, action, messages, through, senders, score` (the highest).
+
+    `through`: how many of the messages were tried from one of the addresses.
+    """
     query = (
         select(
             decision.c.account,
             decision.c.action,
             func.count().label("messages"),
+            func.sum(case((_through(addresses), 1), else_=0)).label("through"),
             func.count(distinct(decision.c.sender)).label("senders"),
             func.max(decision.c.score).label("score"),
         )
-        .where(decision.c.received >= since, decision.c.received <= until)
+        .where(decision.c.received >= since, decision.c.received <= until, _maybe_through(addresses))
         .group_by(decision.c.account, decision.c.action)
     )
     with ledger.connection() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def refused(ledger: Ledger, since: float, until: float, peers: Sequence[str] = ()) -> list[Row]:
+def refused(
+    ledger: Ledger, since: float, until: float, addresses: Sequence[str] = (), peers: Sequence[str] = ()
+) -> list[Row]:
     """Answers 4xx and 5xx to the mail of that time, of the newest first.
 
-    Each with `account, sender, recipient, code, enhanced, text, peer`. `peers`: only those of these hops (host:port).
+    Each with `account, sender, recipient, code, enhanced, text, peer, source_address`. `peers` (host:port): where the
+    address is not known, only answers of these hops.
     """
     query = (
         select(
@@ -51,18 +58,21 @@ def refused(ledger: Ledger, since: float, until: float, peers: Sequence[str] = (
             delivery.c.enhanced,
             delivery.c.text,
             delivery.c.peer,
+            delivery.c.source_address,
         )
         .select_from(decision.join(delivery, delivery.c.id == decision.c.id))
         .where(decision.c.received >= since, decision.c.received <= until, delivery.c.code >= 400)
     )
+    if addresses:
+        query = query.where(delivery.c.source_address.in_((*addresses, "")))
     if peers:
-        query = query.where(delivery.c.peer.in_(peers))
+        query = query.where(or_(delivery.c.source_address != "", delivery.c.peer.in_(peers)))
     with ledger.connection() as connection:
         found = connection.execute(query.order_by(decision.c.received.desc()).limit(MOST_ANSWERS)).mappings()
         return [dict(row) for row in found]
 
 
-def suspicious(ledger: Ledger, since: float, until: float, score: float) -> list[Row]:
+def suspicious(ledger: Ledger, since: float, until: float, score: float, addresses: Sequence[str] = ()) -> list[Row]:
     """Decisions of that time with at least that score, the highest first.
 
     Each with `account, sender, sender_kind, subject, signals` (JSON).
@@ -70,6 +80,7 @@ def suspicious(ledger: Ledger, since: float, until: float, score: float) -> list
     query = (
         select(decision.c.account, decision.c.sender, decision.c.sender_kind, decision.c.subject, decision.c.signals)
         .where(decision.c.received >= since, decision.c.received <= until, decision.c.score >= score)
+        .where(_maybe_through(addresses))
         .order_by(decision.c.score.desc())
         .limit(MOST_DECISIONS)
     )
@@ -92,3 +103,17 @@ def in_force(ledger: Ledger, accounts: Sequence[str], now: float) -> list[Row]:
     with ledger.connection() as connection:
         rows = [dict(row) for row in connection.execute(query.order_by(standing.c.time)).mappings()]
     return [row for row in rows if not 0 < row["until"] <= now]
+
+
+def _through(addresses: Sequence[str]) -> ColumnElement[bool]:
+    """True of a decision whose message was tried from one of the addresses, at once or later."""
+    later = exists().where(delivery.c.id == decision.c.id, delivery.c.source_address.in_(addresses))
+    return or_(decision.c.source_address.in_(addresses), later)
+
+
+def _maybe_through(addresses: Sequence[str]) -> ColumnElement[bool]:
+    """True unless it is known that it was tried, and from none of the addresses. Without addresses: always."""
+    if not addresses:
+        return true()
+    known = exists().where(delivery.c.id == decision.c.id, delivery.c.source_address != "")
+    return or_(_through(addresses), and_(decision.c.source_address == "", ~known))

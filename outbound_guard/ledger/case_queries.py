@@ -80,6 +80,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         """The subjects that are still listed, or refused."""
         return tuple(subject for subject in self.subjects if subject.state == "listed")
 
+    def not_before(self, now: float) -> float:
+        """The time of an event that follows from what is known: a clock set back must not put it before that."""
+        return max(now, self.changed)
+
     def done(self, item: str) -> bool:
         """True if an item is done, or was found not to be needed."""
         return item in self.checks and bool(self.checks[item].state)

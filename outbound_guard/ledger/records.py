@@ -42,6 +42,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True, tag="decision"):
     """Unix time at which a held message is looked at again; 0: a person decides."""
     answered: str = ""
     """The reply the client got, as one line."""
+    source_address: str = ""
+    """The address of ours from which it was tried at once; empty if it was not, or if that is not known."""
 
 
 class Delivered(msgspec.Struct, frozen=True, omit_defaults=True, tag="delivered"):
@@ -56,6 +58,8 @@ class Delivered(msgspec.Struct, frozen=True, omit_defaults=True, tag="delivered"
     peer: str = ""
     final: bool = True
     """False if it will be tried again."""
+    source_address: str = ""
+    """The address of ours from which it was tried; empty if that is not known."""
 
 
 class HeldChange(msgspec.Struct, frozen=True, omit_defaults=True, tag="held"):

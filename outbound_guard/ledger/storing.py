@@ -98,6 +98,7 @@ def _decisions(connection: Connection, records: list[Decision]) -> None:
             r.mode,
             _json(r.signals).decode(),
             r.answered,
+            r.source_address,
         )
         for r in records
     ]
@@ -163,7 +164,10 @@ def _held_changes(connection: Connection, records: list[HeldChange]) -> None:
 
 
 def _deliveries(connection: Connection, records: list[Delivered]) -> None:
-    rows = [(None, r.id, r.time, r.recipient, r.code, r.enhanced, r.text, r.peer, r.final) for r in records]
+    rows = [
+        (None, r.id, r.time, r.recipient, r.code, r.enhanced, r.text, r.peer, r.final, r.source_address)
+        for r in records
+    ]
     _insert_many(connection, tables.delivery, rows)
 
 

@@ -49,6 +49,8 @@ decision = Table(
     Column("mode", String(16), nullable=False),
     Column("signals", Text, nullable=False),
     Column("answered", Text, nullable=False),
+    # Of ours, as far as it was tried at once; `source` above is the rule that found the sender.
+    Column("source_address", String(64), nullable=False, server_default=""),
     Index("decision_received", "received"),
     Index("decision_account", "account", "received"),
     Index("decision_sender", "sender", "received"),
@@ -78,6 +80,7 @@ delivery = Table(
     Column("text", Text, nullable=False),
     Column("peer", Text, nullable=False),
     Column("final", Boolean, nullable=False),
+    Column("source_address", String(64), nullable=False, server_default=""),
     Index("delivery_id", "id"),
 )
 

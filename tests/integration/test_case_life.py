@@ -64,6 +64,17 @@ def test_from_a_listing_to_its_summary(house: House, monkeypatch: pytest.MonkeyP
     assert contained["state"] == "done"
     assert "account shop.example suspended by ann (stolen password)" in contained["evidence"]
     house.case("advance", id_)
+    # Lifted too early, it contains nothing; in force again, it does.
+    house.clock.advance(1)
+    house.run("account", "resume", "shop.example", "--by", "ben")
+    house.work.once()
+    assert "nothing is in force against shop.example" in house.items(id_)["contained"]["evidence"]
+    assert "not contained yet" in house.run("case", "draft", id_, "appeal", code=1)
+    house.clock.advance(1)
+    house.run("account", "suspend", "shop.example", "--reason", "stolen password", "--by", "ann")
+    house.clock.advance(60)
+    house.work.once()
+    assert house.items(id_)["contained"]["state"] == "done"
 
     # Notify.
     (notice,) = house.case("draft", id_, "notice")
@@ -123,6 +134,8 @@ def test_from_a_listing_to_its_summary(house: House, monkeypatch: pytest.MonkeyP
     # Prevent, and the end.
     (advice,) = house.case("draft", id_, "advice")
     assert "an address of your own" in " ".join(advice["body"].split())
+    house.work.once()
+    assert "for example: a limit for the mailboxes" in house.items(id_)["ours_to_do"]["evidence"]
     house.case("check", id_, "advice", "--evidence", "sent by the control panel")
     assert "not finished" in house.run("case", "close", id_, "--summary", "All is well.", code=1)
     house.case("check", id_, "ours_to_do", "--evidence", "limit of 100 an hour for new mailboxes")
@@ -143,6 +156,6 @@ def test_from_a_listing_to_its_summary(house: House, monkeypatch: pytest.MonkeyP
     assert numbers["cases"] == 1
     assert numbers["containment"]["cases"] == 1
     assert numbers["containment"]["median"] == 600.0
-    assert numbers["removal"]["median"] == 6 * DAY + 600.0
+    assert numbers["removal"]["median"] == 6 * DAY + 662.0
     assert numbers["listings"] == [{"pool": "main", "cause": "password", "listings": 3}]
     assert numbers["relisting_rate"] == 0.0

@@ -76,7 +76,7 @@ def test_refusals_by_one_receiver_become_a_case_at_the_fifth_message(house: Hous
     assert case["title"] == "Google refuses our mail"
     assert (case["subjects"][0]["count"], case["subjects"][0]["kind"]) == (5, "receiver")
     traffic = house.items(case["id"])["traffic"]["evidence"]
-    assert "shop.example: 5 messages of 1 senders, 5 refused for our address" in traffic
+    assert "shop.example: 5 messages of 1 sender, 5 refused for our address" in traffic
     # More of the same is the same case, and no line for each of them.
     for _ in range(20):
         house.clock.advance(10)
@@ -212,6 +212,36 @@ def test_a_case_opened_by_hand_joins_what_is_open(house: House) -> None:
     assert len(house.cases) == 1
     assert "is no address" in house.run("case", "open", "192.0.2", code=1)
     assert len(house.cases) == 1
+
+
+def test_only_a_person_knows_of_the_end_of_what_the_watch_does_not_see(house: House) -> None:
+    id_ = house.case("open", "192.0.2.11", "--list", "private.example", "--reason", "told by a customer")["id"]
+    house.case("check", id_, "cause", "--finding", "false", "--cause", "mistake", "--evidence", "no mail of ours fits")
+    for item in ("lists", "scope", "resolvers", "ours", "customer", "filed"):
+        house.case("check", id_, item, "--evidence", "seen")
+    house.work.once()
+    house.clock.advance(60)
+    for _ in range(5):
+        house.case("advance", id_)
+    house.case("check", id_, "gone", "--evidence", "the form of the list says so")
+    house.case("advance", id_)
+    (case,) = house.cases
+    assert (case["stage"], case["subjects"][0]["state"], case["removed"]) == ("confirm", "clean", house.clock.now())
+    house.clock.advance(3 * DAY)
+    house.case("advance", id_)
+    house.case("check", id_, "ours_to_do", "--not-needed", "it was their mistake")
+    house.case("close", id_, "--summary", "A mistake of the list.")
+    house.clock.advance(60)
+    house.case("reopen", id_, "--reason", "it is back")
+    # What ended in the round before is no figure of this one.
+    assert house.case("numbers")["removal"] == {"cases": 0}
+    # One that the watch does see is over when the watch says so.
+    seen = house.case("open", "192.0.2.10", "--list", "other.example.org")["id"]
+    house.listed("192.0.2.10", "zen.spamhaus.org")
+    house.work.once()
+    house.case("check", seen, "gone", "--evidence", "the page says so")
+    states = {s["source"]: s.get("state", "listed") for s in house.case("show", seen)["subjects"]}
+    assert states["zen.spamhaus.org"] == "listed"
 
 
 def test_a_crash_between_two_steps_loses_nothing_and_doubles_nothing(

@@ -157,7 +157,10 @@ def test_a_customer_taken_for_a_spammer_gets_an_apology(house: House) -> None:
     house.case("advance", id_)
     assert house.items(id_)["contained"]["state"] == "not needed", contained
     assert "apology still open" in house.run("case", "advance", id_, code=1)
-    (apology,) = house.case("draft", id_, "apology", "--to", "honest.example")
+    # The machine knows to whom it is owed.
+    assert "owed to honest.example" in house.items(id_)["apology"]["evidence"]
+    (apology,) = house.case("draft", id_, "apology")
+    assert apology["to"] == "customer:honest.example"
     assert "our mistake, and we are sorry" in apology["body"]
     house.case("contact", id_, "customer:honest.example", "--channel", "telephone", "--about", "apology")
     house.case("advance", id_)

@@ -12,7 +12,7 @@ import pytest
 from tests.listserver import ListServer, Zone, list_server_in_thread
 from tests.product import Hops, Product, message, until
 
-ONE = "127.0.0.11"
+ONE, TWO = "127.0.0.11", "127.0.0.12"
 SETTINGS = """
 [blocklist]
 file = "lists.toml"
@@ -48,16 +48,18 @@ def cases(product: Product) -> list[dict[str, Any]]:
 def test_a_listing_and_refusals_become_cases(
     tmp_path: Path, hops: Hops, servers: tuple[ListServer, ListServer]
 ) -> None:
-    hop = hops.start()
+    three = [hops.start() for _ in range(3)]
     zones = ("heavy.test", "light.test", "third.example")
     for server in servers:
         server.zones |= {zone: Zone(listed={ONE: ["127.0.0.2"]}) for zone in zones}
     (tmp_path / "lists.toml").write_text("".join(f'[[list]]\nzone = "{zone}"\n' for zone in zones))
     more = SETTINGS.format(one=servers[0].address, two=servers[1].address)
-    product = Product.made(tmp_path, smarthosts=[hop.address], relays=1, more=more)
+    product = Product.made(tmp_path, smarthosts=[hop.address for hop in three], relays=1, more=more)
     text = product.config.read_text()
     product.config.write_text(
-        text.replace("[[delivery.pool]]\n", f'[[delivery.pool]]\nname = "main"\nsource_addresses = ["{ONE}"]\n')
+        text.replace(
+            "[[delivery.pool]]\n", f'[[delivery.pool]]\nname = "main"\nsource_addresses = ["{ONE}", "{TWO}"]\n'
+        )
     )
     with product:
         until(lambda: len(cases(product)) == 1 and len(cases(product)[0]["subjects"]) == 3, product.said)
@@ -72,15 +74,25 @@ def test_a_listing_and_refusals_become_cases(
         for server in servers:
             assert f"resolver {server.address}: {ONE} on heavy.test: listed (127.0.0.2)" in resolvers["evidence"]
 
-        # Real mail is refused; the text names no address of ours, so that this is a case of its own.
+        # One address is refused, with a text that does not name it, and the mail goes out from the other: that is a
+        # case of its own, about the address that was refused, and with the mail that did go out through it.
         refusal = "550 5.7.1 The IP you're using to send mail is not authorized; it has a very low reputation. gsmtp"
-        hop.answer("RCPT", refusal, times=None, when="gmail")
+        for hop in three:
+            hop.answer("RCPT", refusal, times=None, when="gmail", source=TWO)
         with product.client() as client:
             for number in range(3):
-                answer = client.submit("anna@customer.test", [f"r{number}@gmail.com"], message(f"number {number}"))
+                answer = client.submit("anna@customer.test", ["r@there.test"], message(f"number {number}"))
+                assert answer.startswith("250 "), answer
+            for number in range(3):
+                answer = client.submit("bert@other.test", ["r@gmail.com"], message(f"refused {number}"))
                 assert answer.startswith("250 "), answer
         until(lambda: len(cases(product)) == 2, lambda: product.guard("case", "list", "--json"))
-        assert {one["kind"] for one in cases(product)} == {"listing", "refusals"}
+        (refused,) = [one for one in cases(product) if one["kind"] == "refusals"]
+        assert (refused["title"], refused["pool"]) == (f"Google refuses {TWO}", "main")
+        product.guard("case", "check", refused["id"], "--again")
+        shown = json.loads(product.guard("case", "show", refused["id"], "--json"))
+        traffic = next(one["evidence"] for one in shown["checklist"] if one["item"] == "traffic")
+        assert traffic.startswith(f"3 messages through {TWO}, of 1 account"), traffic
         until(lambda: product.metric("cases_open", stage="verify") == 2, product.said)
         assert product.metric("cases_overdue") == 0
 

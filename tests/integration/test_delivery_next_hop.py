@@ -374,7 +374,7 @@ class TestBreaks:
     @pytest.mark.parametrize(
         ("place", "say"),
         [
-            ("CONNECT", "554 5.7.1 go away"),
+            ("CONNECT", "554 5.3.2 not in service"),
             ("CONNECT", "421 4.3.2 full"),
             ("EHLO", "421 4.3.2 full"),
             ("CONNECT", "hello"),

@@ -71,6 +71,7 @@ class TestAnotherAddress:
         pool = smarthosts(hop, **SOURCES)
         results = [await pool.send(TWO, CONTENT) for _ in range(3)]
         assert all(result.replies == (ACCEPTED, ACCEPTED) and not result.listed for result in results)
+        assert {result.source_of(1) for result in results} == {"127.0.0.2"}
         assert got(hop) == [*TWO.recipients] * 3
         assert {message.session.source[0] for message in hop.messages} == {"127.0.0.2"}
         assert counted.count("our_address") == sources(hop).count("127.0.0.1") == 1
@@ -96,6 +97,7 @@ class TestAnotherAddress:
         envelope = Envelope("from@x.test", ("one@y.test", "two@y.test", "three@y.test", "four@y.test"))
         first = await pool.send(envelope, CONTENT)
         assert [reply.code for reply in first.replies] == [250, 250, 550, 250]
+        assert [first.source_of(place) for place in range(4)] == ["127.0.0.1", "127.0.0.2", "127.0.0.1", "127.0.0.1"]
         assert [message.recipients for message in hop.messages] == [["one@y.test", "four@y.test"], ["two@y.test"]]
         assert sources(hop) == ["127.0.0.1", "127.0.0.2"]
         assert sum("three@" in command for session in hop.sessions for command in session.commands) == 1
@@ -242,7 +244,9 @@ class TestAnotherHost:
         first.answer("RCPT", LISTED, when="two@")
         second.answer(".", NextHop.CLOSE)
         result = await smarthosts(third, first, second).send(TWO, CONTENT)  # The second is asked first.
-        assert result == Result((ACCEPTED, BROKEN), second.address, True, (first.address, second.address))
+        assert result == Result(
+            (ACCEPTED, BROKEN), second.address, True, (first.address, second.address), sources=("", "")
+        )
         assert third.sessions == []
 
     async def test_what_another_hop_cannot_carry_is_not_refused_for_good(

@@ -66,14 +66,15 @@ def whole(draft: Draft) -> None:
 @pytest.mark.parametrize("cause", stages.CAUSES)
 def test_every_letter_can_be_written_whatever_the_cause(finding: str, cause: str) -> None:
     for kind in drafts.KINDS:
-        found = drafts.drafts(case(finding, cause), FILED, CONFIG, kind)
+        name = "shop.example" if kind == "apology" else ""
+        found = drafts.drafts(case(finding, cause), FILED, CONFIG, kind, name=name)
         expected = (
             ["customer:shop.example"] if kind in drafts.TO_CUSTOMER else ["list:zen.spamhaus.org", "receiver:Google"]
         )
         assert [draft.to for draft in found] == expected
         for draft in found:
             whole(draft)
-            if kind in drafts.TO_OPERATOR:
+            if kind in stages.FILING:
                 assert "shop.example" not in draft.subject + draft.body
                 assert draft.way is not None
 
@@ -98,8 +99,30 @@ def test_the_letter_says_what_the_form_asks_for_and_where_it_is() -> None:
     assert "the refusal, word for word" in google.way.asks
     assert any("Postmaster Tools" in one for one in google.way.programmes)
     assert zen.way.page.startswith("https://")
-    assert "192.0.2.10" in zen.subject
+    assert zen.subject == "Removal request: 192.0.2.10"
+    assert google.subject == "Request for review: guard.example.net"
     assert "127.0.0.3" in zen.body
+    assert "accept its mail again" in " ".join(google.body.split())
+
+
+def test_a_letter_says_nothing_that_is_not_so() -> None:
+    """What is not known yet, or is not so, is left out."""
+    (notice,) = drafts.drafts(case("", "", contained=""), [], CONFIG, "notice")
+    assert "What we have done" not in notice.body
+    assert "points to this" not in notice.body
+    assert "seems to have brought" in notice.body
+    assert "\n\n\n" not in notice.body
+    for stage in stages.STAGES:
+        (update,) = drafts.drafts(msgspec.structs.replace(case(), stage=stage.name), [], CONFIG, "update")
+        assert f"What is being done: {stage.doing}." in " ".join(update.body.split())
+    over = msgspec.structs.replace(case(), subjects=(), stage="prevent", removed=1.79e9)
+    (update,) = drafts.drafts(over, [], CONFIG, "update")
+    assert "Until then" not in update.body
+    # Who is on a list by no fault of ours has stopped nothing.
+    (mistaken, _) = drafts.drafts(case("false", "mistake", contained=""), [], CONFIG, "appeal")
+    assert "No more of this mail" not in mistaken.body
+    (caused, _) = drafts.drafts(case(), [], CONFIG, "appeal")
+    assert "No more of this mail has left" in caused.body
 
 
 def test_nobody_to_write_to() -> None:
@@ -119,11 +142,11 @@ def test_channels_of_ones_own_and_what_happens_when_they_cannot_be_read(tmp_path
     own = msgspec.convert({"blocklist": {"channels": "channels.toml"}, "path": str(tmp_path / "guard.toml")}, Config)
     listed, google = case().subjects
     assert channels.way(own, listed).page == "https://forms.example/192.0.2.10"
-    assert channels.waiting_days(own, case().subjects) == 9
+    assert channels.waiting_days(own, listed) == 9
     assert channels.next_step(own, listed) == "Ring the bell."
     assert channels.way(own, google) == channels.Way("Google")
     assert channels.next_step(own, google).startswith("ask again")
-    assert channels.waiting_days(own, [google]) == channels.WAITING
+    assert channels.waiting_days(own, google) == channels.WAITING
     file.write_text("nonsense")
     os.utime(file, ns=(1, 1))
     assert channels.way(own, listed).name.startswith("Spamhaus")

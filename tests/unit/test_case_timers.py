@@ -8,7 +8,7 @@ import msgspec
 
 from outbound_guard.config import Config
 from outbound_guard.desk.cases import timers
-from outbound_guard.desk.cases.stages import DAY, entering
+from outbound_guard.desk.cases.stages import CAUSES, DAY, OURS_TO_DO, entering
 from outbound_guard.ledger.case_queries import Case, Event
 from outbound_guard.ledger.case_storing import EMPTY
 from outbound_guard.ledger.records import CaseEvent, CaseSubject
@@ -62,6 +62,29 @@ def test_an_operator_that_does_not_answer_leads_to_escalation_and_a_new_waiting_
     assert [event.what for event in after(clean, late)] == ["reminder"]
 
 
+def test_each_operator_has_its_own_waiting_time() -> None:
+    slow = CaseSubject("192.0.2.10", "Google", kind="receiver", since=NOW, seen=NOW + 100 * DAY)
+    one = case("watch", subjects=(LISTED, slow), due=NOW + 2 * DAY)
+    history: list[Event] = []
+
+    def escalated(one: Case, days: float) -> tuple[Case, list[str]]:
+        (event,) = after(one, days * DAY, history)
+        history.append(Event(id=event.id, time=event.time, by="system", what=event.what, text="", data=event.data))
+        return with_(one, event), event.data.get("sources", [])
+
+    one, sources = escalated(one, 2)
+    assert (sources, one.due) == (["zen.spamhaus.org"], NOW + 4 * DAY)
+    # It was asked once more, so its time begins with that.
+    asked = {"with": "list:zen.spamhaus.org", "about": "escalation"}
+    history.append(Event(id="e", time=NOW + 3 * DAY, by="ann", what="contact", text="", data=asked))
+    one, sources = escalated(one, 4)
+    assert (sources, one.due) == ([], NOW + 5 * DAY)
+    one, sources = escalated(one, 5)
+    assert sources == ["zen.spamhaus.org"]
+    one, sources = escalated(msgspec.structs.replace(one, due=NOW + 14 * DAY), 14)
+    assert sources == ["Google", "zen.spamhaus.org"]
+
+
 def test_a_receiver_that_is_quiet_for_a_day_is_clean_and_a_list_is_not() -> None:
     refusing = CaseSubject("receiver", "Google", kind="receiver", since=NOW, seen=NOW, count=12)
     one = case("contain", subjects=(refusing,))
@@ -88,3 +111,7 @@ def test_customers_who_wait_are_remembered_every_three_days() -> None:
 
 def test_confirming_lasts_as_long_as_the_setting_says() -> None:
     assert entering("confirm", NOW, 3)["due"] == NOW + 4 * DAY
+
+
+def test_there_is_a_suggestion_for_every_cause() -> None:
+    assert OURS_TO_DO.keys() == CAUSES.keys()

@@ -49,9 +49,7 @@ class House:
             hostname="guard.example.net",
             review=self.review,
             stopped=lambda entry: entry.sender in self.convicted,
-            on_result=lambda e, recipient, reply, peer, final: self.results.append(
-                (e.id, recipient, reply.code, final)
-            ),
+            on_result=lambda e, one: self.results.append((e.id, one.recipient, one.reply.code, one.final)),
             on_review=lambda e, verdict, outcome: self.reviews.append((e.id, outcome)),
             concurrency=concurrency,
             wait=self.wait,

@@ -12,8 +12,8 @@ from outbound_guard.clock import VirtualClock
 from outbound_guard.delivery import Delivery
 from outbound_guard.delivery.classes import outcome_of
 from outbound_guard.delivery.queue import Queue
+from outbound_guard.delivery.retry import Outcome
 from outbound_guard.mail import Envelope, Verdict
-from outbound_guard.reply import Reply
 from outbound_guard.spool import Entry, Spool
 from tests.nexthop import NextHop
 
@@ -48,8 +48,8 @@ class House:
     async def review(self, entry: Entry, content: bytes) -> Verdict:
         raise AssertionError("nothing is held here")
 
-    def told(self, entry: Entry, recipient: str, reply: Reply, peer: str, final: bool) -> None:
-        self.results.append((recipient, outcome_of(reply), final))
+    def told(self, entry: Entry, outcome: Outcome) -> None:
+        self.results.append((outcome.recipient, outcome_of(outcome.reply), outcome.final))
 
     async def after(self, seconds: float) -> None:
         """Let what is due by then be tried."""

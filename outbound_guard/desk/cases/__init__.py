@@ -1,7 +1,7 @@
 """Cases: a listing of our addresses, or refusals of them, worked through from the first sign to the end.
 
 `stages` what must be done in which order; `following` what happens outside; `opening` which case that belongs to;
-`traffic`, `evidence` and `second_look` what the machine finds; `timers` what is due; `work` all that needs nobody;
-`worker`, `acts` and `letters` what people do; `originals` letters kept apart; `channels` and `drafts` letters to write;
+`traffic`, `resolvers` and `evidence` what the machine finds; `timers` what is due; `work` all that needs nobody;
+`person`, `acts` and `letters` what people do; `originals` letters kept apart; `channels` and `drafts` letters to write;
 `showing`, `export` and `numbers` what is told about it; `words` how it is written.
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -72,9 +71,9 @@ def way(config: Config, about: CaseSubject) -> Way:
     return Way(name=dnsbl.name or about.source, page=page, lookup=lookup)
 
 
-def waiting_days(config: Config, subjects: Iterable[CaseSubject]) -> float:
-    """The longest waiting time of these, in days."""
-    return max((way(config, about).waiting_days for about in subjects), default=0.0) or WAITING
+def waiting_days(config: Config, about: CaseSubject) -> float:
+    """How many days whoever lists or refuses a subject may take to answer."""
+    return way(config, about).waiting_days or WAITING
 
 
 def next_step(config: Config, about: CaseSubject) -> str:

@@ -18,16 +18,22 @@ import msgspec
 
 from outbound_guard.config import Config
 from outbound_guard.desk.cases.channels import Way, way
-from outbound_guard.desk.cases.stages import CAUSES, DONE, FALSE, need_ready_to_file
+from outbound_guard.desk.cases.opening import named
+from outbound_guard.desk.cases.stages import CAUSED, CAUSES, DONE, FALSE, FILING, need_ready_to_file, stage_of
 from outbound_guard.desk.cases.words import day, said
 from outbound_guard.desk.errors import DeskError
 from outbound_guard.ledger.case_queries import Case, Event
 
 TO_CUSTOMER = ("notice", "apology", "update", "advice")
-TO_OPERATOR = ("appeal", "escalation")
-KINDS = TO_CUSTOMER + TO_OPERATOR
+KINDS = TO_CUSTOMER + FILING
 
+_UNTIL = (
+    "Until then some receivers may refuse mail or let it wait; it is tried again by itself for some days. We will "
+    "write again as soon as there is something new, and in three days at the latest."
+)
+_ASSURANCE = "No more of this mail has left since, as far as we can see."
 _ADVISED = ("password", "script", "malware", "vpn", "bulk")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})?")
 _NAME = re.compile(r"\$\{?([a-z_]+)")
 
 
@@ -52,17 +58,25 @@ def drafts(
     """
     if kind not in KINDS:
         raise DeskError(f"no letter {kind!r}; there are {', '.join(KINDS)}")
-    if kind in TO_OPERATOR:
+    if kind in FILING:
         need_ready_to_file(case)
         return _to_operators(case, history, config, kind, name)
-    accounts = (name,) if name else case.accounts
+    accounts = case.accounts
+    if kind == "apology":
+        # Whoever is to blame is owed none.
+        accounts = tuple(case.checks["apology"].data.get("owed", ())) if "apology" in case.checks else ()
+    accounts = (name,) if name else accounts
     if not accounts:
-        raise DeskError(f"{case.id} names no account yet: say which customer is meant")
+        raise DeskError(f"{case.id} names no account for this: say which customer is meant")
     language = language or config.cases.language
+    if not _LANGUAGE.fullmatch(language):
+        raise DeskError(f'"{language}" is no language; expected one like "en"')
     values = _values(case, config) | {
         "what": case.title,
         "state": _state(case),
-        "doing": case.due_for.partition(": ")[2] or "we are waiting for the operator's answer",
+        "doing": stage_of(case).doing,
+        "until": _UNTIL if case.listed else "",
+        "brought": "has brought" if case.finding == CAUSED else "seems to have brought",
         "advice": _text(config, language, f"advice/{case.cause if case.cause in _ADVISED else 'other'}"),
     }
     template = _text(config, language, kind)
@@ -83,13 +97,19 @@ def _to_operators(case: Case, history: list[Event], config: Config, kind: str, n
         of_it = [s for s in case.listed if s.source == source]
         subjects = [s.subject if s.subject != "receiver" else config.server.hostname or socket.getfqdn() for s in of_it]
         channel = way(config, of_it[0])
-        verb = "refused by you" if subject_kind == "receiver" else f"listed on {source}"
+        refused = subject_kind == "receiver"
+        verb = "refused by you" if refused else f"listed on {source}"
+        reasons = "; ".join(dict.fromkeys(" ".join(s.reason.split()) for s in of_it if s.reason))
         codes = ", ".join(sorted({s.codes for s in of_it if s.codes}))
         listed = f"{verb} since {day(min(s.since for s in of_it))}" + (f" ({codes})" if codes else "")
         values = _values(case, config) | {
             "subject": ", ".join(subjects),
             "operator": channel.name.partition(" (")[0],
             "listed": listed,
+            "request": "Request for review" if refused else "Removal request",
+            "says": f"Your {'servers answer' if refused else 'listing says'}: {reasons}" if reasons else "",
+            "wish": "accept its mail again" if refused else "remove it",
+            "assurance": "" if case.finding == FALSE else _ASSURANCE,
             "evidence": _evidence(case),
             "prevented": _nameless(case, _done(case, "ours_to_do")),
             "filed": day(filed.get(to, 0.0)),
@@ -109,6 +129,8 @@ def _draft(kind: str, to: str, template: str, values: dict[str, str]) -> Draft:
             lines += Template(line).substitute(values).rstrip().splitlines() or [""]
     head, *body = lines
     text = "\n".join(part for line in body for part in _wrapped(line)).strip()
+    # Where a paragraph was left out there is one empty line, not two.
+    text = re.sub(r"\n{3,}", "\n\n", text)
     return Draft(kind=kind, to=to, subject=head.partition(":")[2].strip(), body=f"{text}\n")
 
 
@@ -121,8 +143,8 @@ def _values(case: Case, config: Config) -> dict[str, str]:
     hostname = config.server.hostname or socket.getfqdn()
     return {
         "case": case.id,
-        "cause": CAUSES.get(case.cause, "we are still looking"),
-        "contained": _contained(case) or ("" if case.finding == FALSE else "we are at it"),
+        "cause": CAUSES.get(case.cause, "") if case.cause != "unknown" else "",
+        "contained": _contained(case),
         "organisation": config.cases.organisation or hostname,
         "contact": config.cases.contact,
         "hostname": hostname,
@@ -132,8 +154,8 @@ def _values(case: Case, config: Config) -> dict[str, str]:
 def _state(case: Case) -> str:
     if not case.listed:
         return f"nobody lists or refuses our addresses because of it any more, since {day(case.removed)}."
-    return "; ".join(
-        f"{s.source} refuses our mail" if s.kind == "receiver" else f"{s.subject} is still on {s.source}"
+    return "\n".join(
+        f"- {s.source} still refuses {named(s.subject)}" if s.kind == "receiver" else f"- {s.subject} is on {s.source}"
         for s in case.listed
     )
 

@@ -10,8 +10,8 @@ import msgspec
 from outbound_guard.config import Config
 from outbound_guard.desk.cases import traffic
 from outbound_guard.desk.cases.opening import named
-from outbound_guard.desk.cases.stages import DAY, DONE, FALSE, HOUR, NAMES, NOT_NEEDED, stage_of
-from outbound_guard.desk.cases.words import cut, day
+from outbound_guard.desk.cases.stages import DAY, DONE, FALSE, HOUR, NAMES, NOT_NEEDED, OURS_TO_DO, stage_of
+from outbound_guard.desk.cases.words import cut, day, said
 from outbound_guard.ledger import case_evidence, listing_queries
 from outbound_guard.ledger.case_queries import Case, Event
 from outbound_guard.ledger.database import Ledger
@@ -58,7 +58,7 @@ def found(case: Case, sources: Sources, *, again: bool = False) -> CaseEvent | N
         # The same thing found by two processes at a time is one event.
         id=f"found-{case.id}-{sources.now:.0f}-{'-'.join(checks)}"[:128],
         case=case.id,
-        time=sources.now,
+        time=case.not_before(sources.now),
         what="found",
         text="\n".join(f"{item}: {check.evidence.partition(chr(10))[0]}" for item, check in checks.items()),
         fields=fields,
@@ -72,6 +72,9 @@ def _wanted(case: Case, item: str, now: float, again: bool) -> bool:
         return True
     if check.by != "system":
         return False
+    if item == "contained":
+        # What was lifted before anything is filed no longer contains anything.
+        return case.stage in ("contain", "notify", "appeal")
     stale = item in ("traffic", "signs") and now - check.time >= REFRESH
     return again or (stale and case.stage in ("verify", "investigate"))
 
@@ -101,7 +104,13 @@ def _resolvers(case: Case, sources: Sources) -> CaseCheck | None:
 
 
 def _scope(case: Case, sources: Sources) -> CaseCheck | None:
-    lines = [f"{s.source}: {s.subject} is listed by its {s.scope}" for s in case.subjects if s.scope and s.source]
+    lines = [
+        f"{s.source} refuses what comes from {s.subject}"
+        if s.kind == "receiver"
+        else f"{s.source}: {s.subject} is listed by its {s.scope}"
+        for s in case.subjects
+        if s.scope and s.source
+    ]
     return CaseCheck(DONE, "\n".join(lines)) if lines else None
 
 
@@ -124,12 +133,12 @@ def _signs(case: Case, sources: Sources) -> CaseCheck:
 
 def _customer(case: Case, sources: Sources) -> CaseCheck | None:
     """Whoever is suspected first may not be whose mail it was, so that one answer is enough to go on with."""
-    said = [
+    answers = [
         f"{day(event.time)} {event.text}"
         for event in sources.history
         if event.what == "answer" and event.time >= case.round_since and event.data["with"].startswith("customer:")
     ]
-    return CaseCheck(DONE, "\n".join(said)) if said else None
+    return CaseCheck(DONE, "\n".join(answers)) if answers else None
 
 
 def _contained(case: Case, sources: Sources) -> CaseCheck | None:
@@ -141,12 +150,15 @@ def _contained(case: Case, sources: Sources) -> CaseCheck | None:
     for row in case_evidence.in_force(sources.ledger, case.accounts, sources.now):
         lines.append(
             f"{day(row['time'])}: {row['scope']} {row['subject']} {row['change']} by {row['by']}"
-            + (f" ({row['reason']})" if row["reason"] else "")
+            + (f" ({said(row['reason'])})" if row["reason"] else "")
         )
         told.append(f"the {row['scope']} was {row['change']} on {day(row['time'])}")
         held.add(row["account"] or row["subject"])
     # One that is not stopped is one too many.
     done = held >= set(case.accounts)
+    if not done and case.done("contained"):
+        free = ", ".join(sorted(set(case.accounts) - held))
+        return CaseCheck("", f"nothing is in force against {free} any more: say why it is contained all the same")
     # What is told to others names neither the customer nor who of us it was.
     return CaseCheck(DONE, "\n".join(lines), {"told": "; ".join(dict.fromkeys(told))}) if done else None
 
@@ -166,7 +178,7 @@ def _apology(case: Case, sources: Sources) -> CaseCheck | None:
         return CaseCheck(NOT_NEEDED, "no customer was suspended by mistake")
     told = _contacted(case, sources, "customer:", about="apology")
     if not set(owed) <= told.keys():
-        return None
+        return CaseCheck("", f"owed to {', '.join(owed)}, suspended although it was not their mail", {"owed": owed})
     return CaseCheck(DONE, "\n".join(f"{account}: {told[account]}" for account in owed))
 
 
@@ -242,6 +254,11 @@ def _advice(case: Case, sources: Sources) -> CaseCheck | None:
     return CaseCheck(DONE, "\n".join(f"{account}: {told[account]}" for account in case.accounts))
 
 
+def _ours_to_do(case: Case, sources: Sources) -> CaseCheck | None:
+    """A suggestion; a person says what is done."""
+    return CaseCheck("", f"for example: {OURS_TO_DO[case.cause]}") if case.cause in OURS_TO_DO else None
+
+
 def _contacted(case: Case, sources: Sources, kind: str, about: str = "") -> dict[str, str]:
     """With whom of a kind there was contact in this round: how and when, by name."""
     return {
@@ -269,6 +286,7 @@ _LOOKS: dict[str, Callable[[Case, Sources], CaseCheck | None]] = {
     "gone": _gone,
     "stays": _stays,
     "advice": _advice,
+    "ours_to_do": _ours_to_do,
 }
 _FROM = {
     item: NAMES.index(stage)
@@ -281,6 +299,7 @@ _FROM = {
         "gone": "watch",
         "stays": "confirm",
         "advice": "prevent",
+        "ours_to_do": "prevent",
     }.items()
 }
 """The stage from which on something is looked for; before, what is found would only mislead."""

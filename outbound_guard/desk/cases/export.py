@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from outbound_guard.desk.cases.opening import named
+from outbound_guard.desk.cases.opening import named, told_state
 from outbound_guard.desk.cases.stages import CAUSES
 from outbound_guard.desk.cases.words import day
 from outbound_guard.desk.redaction import redact
@@ -80,7 +80,7 @@ def _document(shown: dict[str, Any], now: float) -> tuple[str, list[Section]]:
         (
             named(s["subject"]),
             s["source"],
-            s["state"],
+            told_state(s["kind"], s["state"]),
             day(s["since"]),
             day(s["clean_since"]),
             f"{s['codes']} {s['reason']}".strip(),
@@ -104,8 +104,8 @@ def _document(shown: dict[str, Any], now: float) -> tuple[str, list[Section]]:
 
 def _whole(subject: dict[str, Any]) -> dict[str, Any]:
     """A subject with the fields that are left out where they are empty."""
-    empty = {"source": "", "state": "listed", "since": 0.0, "clean_since": 0.0, "codes": "", "reason": ""}
-    return empty | subject
+    texts = dict.fromkeys(("source", "codes", "reason"), "")
+    return texts | {"kind": "list", "state": "listed", "since": 0.0, "clean_since": 0.0} | subject
 
 
 def _clean(row: Iterable[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from outbound_guard.blocklist.channels import packaged
 from outbound_guard.blocklist.own import own_subjects, pools_of, subject_of
 from outbound_guard.config import Config
 from outbound_guard.delivery.answers import Meaning, meaning_of
-from outbound_guard.desk.cases.opening import Sighting
+from outbound_guard.desk.cases.opening import Sighting, named
 from outbound_guard.desk.cases.words import said
 from outbound_guard.ledger.records import CaseSubject
 from outbound_guard.mail import domain_of
@@ -22,9 +22,13 @@ from outbound_guard.reply import Reply, parse
 
 MOST = 20_000
 """Refusals that are kept in mind at once."""
+NOTES = 3
+"""So many refusals are a pattern if their mail went out another way: after each the next hop was spared the address for
+a while, so that it stands for many messages."""
 
 _ADDRESS = re.compile(r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{1,4}(?:::?[0-9a-f]{0,4}){2,8})(?![\w:])", re.I)
 _RELAYED = re.compile(r"OG-LISTED .*?, saying: (\d{3}) (.*)", re.S)
+_NOTED = re.compile(r"refuses our address \S+: ")
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -33,10 +37,12 @@ class Refusal(msgspec.Struct, frozen=True):
     serial: int
     time: float
     message: str
+    """Empty: one that went out another way; only that it happened is known, and that at most every few seconds."""
     receiver: str
     subject: str
-    """The address of ours that it names, or `receiver`."""
+    """The address of ours that it names or was spoken to from, or `receiver`."""
     text: str
+    """As it was said; it may hold personal contact data."""
     names: tuple[str, ...]
     """Lists that it names."""
 
@@ -48,7 +54,7 @@ class Ours:
         """`zones` are the lists that are asked. Raises ConfigError."""
         self._subjects = frozenset(own_subjects(config))
         self._pools = {address: pool for pool, addresses in pools_of(config).items() for address in addresses}
-        self._zones = tuple(zones)
+        self._zones = {zone: packaged().of_zone(zone) for zone in zones}
 
     def pool(self, subject: str) -> str:
         """The pool that an address belongs to; empty if none."""
@@ -67,10 +73,11 @@ class Ours:
 
     def lists(self, text: str) -> tuple[str, ...]:
         """The zones of the lists that a text names; of a known operator, all of its zones."""
-        channel, named = packaged().list_in(text)
-        zones = [zone for zone in self._zones if zone in text.lower()]
-        zones += [zone for zone in self._zones if channel is not None and packaged().of_zone(zone) is channel]
-        return tuple(dict.fromkeys([*zones, named])) if named else tuple(dict.fromkeys(zones))
+        operator, named = packaged().list_in(text)
+        folded = text.lower()
+        zones = [zone for zone in self._zones if zone in folded]
+        zones += [zone for zone, keeper in self._zones.items() if operator is not None and keeper is operator]
+        return tuple(dict.fromkeys([*zones, named] if named else zones))
 
 
 def operator_of(zone: str) -> str:
@@ -111,10 +118,13 @@ def meant(row: dict[str, Any]) -> tuple[Reply, Meaning, bool]:
     reply = Reply(row["code"], row["enhanced"], row["text"])
     if relayed := _RELAYED.match(row["text"]):
         reply = parse(int(relayed[1]), relayed[2])
+    noted = _NOTED.match(row["text"])
+    if noted:
+        reply = Reply(row["code"], row["enhanced"], row["text"][noted.end() :])
     meaning = meaning_of(reply)
     # Slowing us down because of what comes from our addresses is the milder form of refusing them.
     slowed = meaning.coarse == "rate" and meaning.side == "provider"
-    return reply, meaning, meaning.coarse == "our_address_blocked" or slowed or bool(relayed)
+    return reply, meaning, meaning.coarse == "our_address_blocked" or slowed or bool(relayed or noted)
 
 
 def refusal_of(row: dict[str, Any], ours: Ours) -> Refusal | None:
@@ -122,10 +132,10 @@ def refusal_of(row: dict[str, Any], ours: Ours) -> Refusal | None:
     reply, meaning, against_us = meant(row)
     if not against_us:
         return None
-    # Whose server it is, by what only they write; else whose domain it answers for.
-    receiver = meaning.provider or domain_of(row["recipient"]) or "unknown"
-    subject = ours.named(reply.text) or "receiver"
-    return Refusal(row["serial"], row["time"], row["id"], receiver, subject, said(str(reply)), ours.lists(reply.text))
+    # Whose server it is, by what only they write; else whose domain it answers for, or who it is.
+    receiver = meaning.provider or domain_of(row["recipient"]) or row["peer"].rpartition(":")[0].strip("[]")
+    subject = ours.named(reply.text) or ours.named(row["source_address"]) or "receiver"
+    return Refusal(row["serial"], row["time"], row["id"], receiver, subject, str(reply), ours.lists(reply.text))
 
 
 class Refusals:
@@ -143,40 +153,53 @@ class Refusals:
     def add(self, rows: Iterable[dict[str, Any]], now: float) -> Iterator[Sighting]:
         """Take in rows of `delivery`, oldest first; yields what has become, or still is, a pattern."""
         touched: dict[tuple[str, str], Refusal] = {}
+        recent: dict[str, list[Refusal]] = {}
         for row in rows:
             refusal = refusal_of(row, self._ours)
             if refusal is not None:
                 self._recent.append(refusal)
                 touched[refusal.receiver, refusal.subject] = refusal
-        for last in touched.values():
-            yield from self._pattern(last, now)
-
-    def _pattern(self, last: Refusal, now: float) -> Iterator[Sighting]:
-        since = last.time - self._seconds
-        while self._recent and self._recent[0].time < since - self._seconds:
-            self._recent.popleft()
-        like = [r for r in self._recent if (r.receiver, r.subject) == (last.receiver, last.subject) and r.time >= since]
-        messages = len({refusal.message for refusal in like})
-        if messages < self._enough:
+        if not touched:
             return
+        oldest = min(refusal.time for refusal in touched.values()) - self._seconds
+        while self._recent and self._recent[0].time < oldest - self._seconds:
+            self._recent.popleft()
+        for refusal in self._recent:
+            recent.setdefault(refusal.receiver, []).append(refusal)
+        for last in touched.values():
+            yield from self._pattern(last, recent[last.receiver], now)
+
+    def _pattern(self, last: Refusal, recent: list[Refusal], now: float) -> Iterator[Sighting]:
+        since = last.time - self._seconds
+        like = [refusal for refusal in recent if refusal.time >= since]
+        # The refusal of one message may be among both, so they are not added up.
+        messages = len({refusal.message for refusal in like if refusal.message})
+        # Rows are read again after a failure, so that one may be here twice.
+        notes = len({refusal.serial for refusal in like if not refusal.message})
+        if messages < self._enough and notes < min(self._enough, NOTES):
+            return
+        text = said(last.text)
         about = CaseSubject(
             subject=last.subject,
             source=last.receiver,
             kind="receiver",
             operator=last.receiver,
             scope="address" if last.subject != "receiver" else "",
-            reason=last.text,
+            reason=text,
             since=like[0].time,
             seen=last.time,
-            count=messages,
+            count=max(messages, notes),
         )
-        ours = "our mail" if last.subject == "receiver" else last.subject
+        ours = named(last.subject) if len({refusal.subject for refusal in like}) == 1 else "our mail"
+        times = (
+            f"for {messages} messages" if messages >= self._enough else f"{notes} times, the mail going another way,"
+        )
         yield Sighting(
             id=f"refusals-{last.serial}-{last.receiver}-{last.subject}"[:128],
             time=now,
             about=about,
             pool=self._ours.pool(last.subject),
             names=tuple(dict.fromkeys(name for refusal in like for name in refusal.names)),
-            text=f"{last.receiver} refused {ours} for {messages} messages within {self._seconds / 60:.0f} minutes, "
-            f"at last saying: {last.text}",
+            text=f"{last.receiver} refused {ours} {times} within {self._seconds / 60:.0f} minutes, "
+            f"at last saying: {text}",
         )

@@ -29,8 +29,10 @@ async def numbers(ledger: Ledger, now: float, *, since: float = 0.0) -> dict[str
         "open": sum(1 for case in found if case.state == "open"),
         "overdue": sum(1 for case in found if case.state == "open" and 0 < case.due < now),
         "detection": _times([case.opened - case.began for case in found if case.began]),
-        "containment": _times([case.contained - case.round_since for case in found if case.contained]),
-        "removal": _times([case.removed - case.round_since for case in found if case.removed]),
+        "containment": _times(
+            [case.contained - case.round_since for case in found if case.contained >= case.round_since]
+        ),
+        "removal": _times([case.removed - case.round_since for case in found if case.removed >= case.round_since]),
         "listings": _listings(found),
         "causes": dict(Counter(case.cause or "not known yet" for case in found).most_common()),
         "operators": dict(Counter(case.operator for case in found if case.operator).most_common()),

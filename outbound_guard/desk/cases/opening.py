@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from outbound_guard.desk.cases.stages import DAY, NAMES, cleared_from, entering
+from outbound_guard.desk.cases.stages import DAY, NAMES, cleared_from, entering, reopening
 from outbound_guard.ledger.case_queries import Case
 from outbound_guard.ledger.records import CaseCheck, CaseEvent, CaseSubject
 
@@ -61,6 +61,7 @@ def seen(case: Case | None, sighting: Sighting) -> CaseEvent | None:
     """The event that a sighting is for its case (`home`); None if it says nothing new."""
     if case is None:
         return _opened(sighting)
+    sighting = msgspec.structs.replace(sighting, time=case.not_before(sighting.time))
     about = sighting.about
     if case.state == "closed":
         # Refusals from before its end are no news.
@@ -86,6 +87,7 @@ def cleared(case: Case, subject: str, source: str, now: float, id_: str) -> Case
     known = next((s for s in case.subjects if (s.subject, s.source) == (subject, source)), None)
     if known is None or known.state != LISTED:
         return None
+    now = case.not_before(now)
     subjects = tuple(
         msgspec.structs.replace(s, state=CLEAN, clean_since=now) if s is known else s for s in case.subjects
     )
@@ -104,7 +106,7 @@ def cleared(case: Case, subject: str, source: str, now: float, id_: str) -> Case
 
 
 def range_of(subject: str) -> str:
-    """The range that an address is in (IPv4 /24, IPv6 /64); of a domain, itself."""
+    """The range that an address is in (IPv4 /24, IPv6 /64); of a domain or network, itself."""
     try:
         address = ipaddress.ip_address(subject)
     except ValueError:
@@ -112,15 +114,29 @@ def range_of(subject: str) -> str:
     return str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))
 
 
+def covers(subject: str, other: str) -> bool:
+    """True if they are the same address, network or domain, or the first is a network that the other lies in."""
+    if subject == other or "/" not in subject:
+        return subject == other
+    try:
+        inner, outer = ipaddress.ip_network(other), ipaddress.ip_network(subject)
+    except ValueError:
+        return False
+    if isinstance(inner, ipaddress.IPv4Network):
+        return isinstance(outer, ipaddress.IPv4Network) and inner.subnet_of(outer)
+    return isinstance(outer, ipaddress.IPv6Network) and inner.subnet_of(outer)
+
+
 def _same(case: Case, sighting: Sighting) -> bool:
     return any(known.subject == sighting.about.subject for known in case.subjects)
 
 
 def _alike(known: CaseSubject, new: CaseSubject, known_pool: str, new_pool: str) -> bool:
+    if known.kind == new.kind == "receiver" and known.source == new.source:
+        return known_pool == new_pool or not (known_pool and new_pool)
     if "receiver" in (known.subject, new.subject):
-        # Refusals that name no address of ours are known by who refuses alone.
-        return known.source == new.source and known_pool == new_pool
-    if known.subject == new.subject:
+        return False  # Of refusals that name no address of ours it is known only who refuses.
+    if covers(known.subject, new.subject) or covers(new.subject, known.subject):
         return True
     if known.operator != new.operator or not new.operator:
         return False
@@ -145,18 +161,7 @@ def _opened(sighting: Sighting) -> CaseEvent:
 
 
 def _reopened(case: Case, sighting: Sighting) -> CaseEvent:
-    now = sighting.time
-    fields = {
-        "state": "open",
-        "round_since": now,
-        "reopened": case.reopened + 1,
-        "finding": "",
-        "cause": "",
-        "contained": 0.0,
-        "removed": 0.0,
-        "closed": 0.0,
-        "summary": "",
-    } | entering("verify", now)
+    fields = reopening(case, sighting.time) | {"removed": 0.0}
     checks = {item: CaseCheck() for item in case.checks}
     return _event(case.id, sighting, "reopened", fields=fields, subjects=(sighting.about,), checks=checks)
 
@@ -171,6 +176,11 @@ def title(about: CaseSubject) -> str:
 def named(subject: str) -> str:
     """An address or domain as people read it."""
     return "our mail" if subject == "receiver" else subject
+
+
+def told_state(kind: str, state: str) -> str:
+    """The state of a subject as people read it: a receiver lists nothing."""
+    return state if kind != "receiver" else "refused" if state == LISTED else "accepted"
 
 
 def _event(

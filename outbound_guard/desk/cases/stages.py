@@ -19,6 +19,9 @@ DONE, NOT_NEEDED = "done", "not needed"
 
 CAUSED, FALSE = "caused", "false"
 
+FILING = ("appeal", "escalation")
+"""Letters that ask a list or receiver for something."""
+
 CAUSES = {
     "password": "a stolen or guessed password",
     "script": "an abused script or form on a web site",
@@ -34,6 +37,22 @@ CAUSES = {
     "unknown": "a cause that we could not find",
 }
 """What a case can turn out to come from."""
+
+OURS_TO_DO = {
+    "password": "a limit for the mailboxes of the account until it has a second factor; longer passwords as a rule",
+    "script": "a limit for the script or the web server; its mail in a pool of its own",
+    "malware": "the account stays limited until the machine has been scanned",
+    "vpn": "the account stays limited until its VPN sends no mail; port 25 closed for it",
+    "bulk": "a pool of its own for bulk mail; the terms ask for lists that people have signed up to",
+    "spammer": "the contract ended; a low limit for new accounts",
+    "forwarding": "forwarded mail in a pool of its own, and filtered before it is forwarded",
+    "bounces": "no automatic answers to mail that nobody has checked; bounces in a pool of their own",
+    "neighbour": "addresses in a range without such neighbours; the owner of the range told",
+    "earlier": "new addresses are looked up on the lists before they send, and begin with little mail",
+    "mistake": "the evidence kept, to be shown the next time",
+    "unknown": "the limits of the pool lowered for a while; what would have shown the cause is recorded from now on",
+}
+"""What we ourselves could do so that a cause does not come back: suggestions, for a person to decide."""
 
 WHAT = frozenset(
     (
@@ -73,6 +92,8 @@ class Stage(msgspec.Struct, frozen=True):
 
     name: str
     asks: str
+    doing: str
+    """What customers are told that we do in it."""
     hours: float
     """So long it should take; after that the case is overdue."""
     items: tuple[Item, ...]
@@ -82,6 +103,7 @@ STAGES = (
     Stage(
         "verify",
         "is it true, and is it really about us",
+        "we are looking at who lists or refuses us, and why",
         4,
         (
             Item("lists", "on which lists or at which receivers, since when, and what they say", machine=True),
@@ -93,6 +115,7 @@ STAGES = (
     Stage(
         "investigate",
         "where does it come from",
+        "we are looking for the cause",
         24,
         (
             Item("traffic", "accounts and campaigns that went out in the window", machine=True),
@@ -104,12 +127,14 @@ STAGES = (
     Stage(
         "contain",
         "has it stopped",
+        "we are stopping the cause",
         8,
         (Item("contained", "what was done against the cause, and when", machine=True),),
     ),
     Stage(
         "notify",
         "do those concerned know",
+        "the cause is stopped, and we are telling everybody concerned",
         24,
         (
             Item("informed", "the customers concerned know what happened and what is being done", machine=True),
@@ -119,22 +144,31 @@ STAGES = (
     Stage(
         "appeal",
         "is every list and receiver asked, in the form it wants",
+        "we are asking each list and receiver to accept our mail again",
         24,
         (Item("filed", "a request at each list and receiver that still has us, or a reason why not", machine=True),),
     ),
     Stage(
         "watch",
         "has the operator answered, and is the listing gone",
+        "we have asked each list and receiver, and are waiting for their answers",
         5 * 24,
         (
             Item("answered", "the operator's answer, or the listing is gone without one", machine=True),
             Item("gone", "no list and no receiver has us any more", machine=True),
         ),
     ),
-    Stage("confirm", "does it stay away", 8 * 24, (Item("stays", "clean for the days required", machine=True),)),
+    Stage(
+        "confirm",
+        "does it stay away",
+        "we are watching whether it stays away",
+        8 * 24,
+        (Item("stays", "clean for the days required", machine=True),),
+    ),
     Stage(
         "prevent",
         "will it happen again",
+        "we are seeing to it that it does not come back",
         7 * 24,
         (
             Item("advice", "the customer has advice: passwords, updates, lists, an address of its own", machine=True),
@@ -194,6 +228,20 @@ def cleared_from(case: Case, stage: str) -> dict[str, CaseCheck]:
     """What going back to `stage` opens again: its items and those of all later stages."""
     again = NAMES[NAMES.index(stage) :]
     return {item: CaseCheck() for item in case.checks if item in ITEMS and STAGE_OF[item].name in again}
+
+
+def reopening(case: Case, now: float) -> dict[str, object]:
+    """The fields of a case that begins anew; what was found in the round before holds no longer."""
+    return {
+        "state": "open",
+        "round_since": now,
+        "reopened": case.reopened + 1,
+        "finding": "",
+        "cause": "",
+        "contained": 0.0,
+        "closed": 0.0,
+        "summary": "",
+    } | entering("verify", now)
 
 
 def entering(stage: str, now: float, clean_days: float = 7.0) -> dict[str, object]:

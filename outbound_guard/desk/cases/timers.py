@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from outbound_guard.config import Config
 from outbound_guard.desk.cases.channels import next_step, waiting_days
 from outbound_guard.desk.cases.opening import cleared
-from outbound_guard.desk.cases.stages import DAY
+from outbound_guard.desk.cases.stages import DAY, FILING
 from outbound_guard.desk.cases.words import day
 from outbound_guard.ledger.case_queries import Case, Event
 from outbound_guard.ledger.records import CaseEvent
@@ -29,7 +30,7 @@ def due(case: Case, history: list[Event], config: Config, now: float) -> Iterato
                 yield event
     late = 0 < case.due <= now
     if case.stage == "watch" and case.listed and late:
-        yield from _escalation(case, config, now)
+        yield _waited(case, history, config, now)
     elif late and now - case.reminded >= REMIND:
         who = case.owner or "nobody owns it"
         yield _event(case, now, "reminder", f"overdue since {day(case.due)}: {case.due_for} ({who})", reminded=now)
@@ -39,23 +40,42 @@ def due(case: Case, history: list[Event], config: Config, now: float) -> Iterato
         yield CaseEvent(
             id=f"update-{case.id}-{max(told + reminded):.0f}",
             case=case.id,
-            time=now,
+            time=case.not_before(now),
             what="reminder",
             text="the customers concerned have not heard from us for three days: send them an update",
             data={"of": "update"},
         )
 
 
-def _escalation(case: Case, config: Config, now: float) -> Iterator[CaseEvent]:
+def _waited(case: Case, history: list[Event], config: Config, now: float) -> CaseEvent:
+    """Each operator has its own waiting time, from when it was asked last, or was named in an escalation."""
     waiting = {subject.source: subject for subject in case.listed}
-    sources = sorted(waiting)
-    steps = "\n".join(f"{source}: {next_step(config, waiting[source])}" for source in sources)
-    days = waiting_days(config, case.listed)
-    text = f"the waiting time is over and {', '.join(sources)} still has us\n{steps}"
-    yield _event(case, now, "escalation", text, due=now + days * DAY, reminded=now)
+    asked = dict.fromkeys(waiting, case.stage_since)
+    for event in history:
+        named = event.data.get("sources", ()) if event.what == "escalation" else ()
+        if event.what == "contact" and event.data.get("about") in FILING:
+            named = (event.data["with"].partition(":")[2],)
+        asked |= {source: max(asked[source], event.time) for source in named if source in asked}
+    days = {source: waiting_days(config, about) for source, about in waiting.items()}
+    over = sorted(source for source in asked if asked[source] + days[source] * DAY <= now)
+    due = min((now if source in over else asked[source]) + days[source] * DAY for source in asked)
+    if not over:
+        return _event(case, now, "reminder", f"the next answer is due on {day(due)}", due=due, reminded=now)
+    steps = "\n".join(f"{source}: {next_step(config, waiting[source])}" for source in over)
+    text = f"the waiting time is over and {', '.join(over)} still {'has' if len(over) == 1 else 'have'} us\n{steps}"
+    return _event(case, now, "escalation", text, {"sources": over}, due=due, reminded=now)
 
 
-def _event(case: Case, now: float, what: str, text: str, **fields: float) -> CaseEvent:
-    # The time it was due makes it one fact, whoever finds it.
-    id_ = f"{what}-{case.id}-{case.due:.0f}-{case.reminded:.0f}"[:128]
-    return CaseEvent(id=id_, case=case.id, time=now, what=what, text=text, fields=dict(fields))
+def _event(
+    case: Case, now: float, what: str, text: str, data: dict[str, Any] | None = None, **fields: float
+) -> CaseEvent:
+    return CaseEvent(
+        # The time it was due makes it one fact, whoever finds it.
+        id=f"{what}-{case.id}-{case.due:.0f}-{case.reminded:.0f}"[:128],
+        case=case.id,
+        time=case.not_before(now),
+        what=what,
+        text=text,
+        fields=dict(fields),
+        data=data or {},
+    )

@@ -8,8 +8,10 @@ from typing import Any
 
 import msgspec
 
+from outbound_guard.blocklist.own import pools_of
 from outbound_guard.config import Config
 from outbound_guard.desk.cases.following import meant
+from outbound_guard.desk.cases.opening import covers
 from outbound_guard.desk.cases.stages import DAY, HOUR
 from outbound_guard.desk.cases.words import day, said
 from outbound_guard.ledger import case_evidence
@@ -35,6 +37,8 @@ class Suspect(msgspec.Struct, kw_only=True):
 
     account: str
     messages: int = 0
+    through: int = 0
+    """Messages known to have been tried from the addresses that the case is about."""
     stopped: int = 0
     """Held, in quarantine or refused."""
     senders: int = 0
@@ -75,37 +79,46 @@ class Window(msgspec.Struct, kw_only=True):
 
     since: float
     until: float
+    addresses: tuple[str, ...]
+    """Those of ours that were looked at; empty: all."""
     suspects: list[Suspect]
     """Most suspect first."""
     campaigns: list[tuple[str, int, int]]
     """Of the messages with a high score: subject, messages, accounts."""
     changes: list[dict[str, Any]]
     """What happened to standings."""
-    traps: list[str]
-    """Answers that hint at a spam trap."""
+    traps: list[tuple[str, int]]
+    """Answers that hint at a spam trap, and how often each came; they may hold personal contact data."""
 
 
-def key(case: Case, config: Config) -> tuple[float, tuple[str, ...]]:
-    """What makes the window of a case: when it begins (to the hour), and the next hops that count."""
-    return (case.began - BEFORE) // HOUR * HOUR, _peers(case, config)
+Key = tuple[float, tuple[str, ...], tuple[str, ...]]
+
+
+def key(case: Case, config: Config) -> Key:
+    """What makes the window of a case: when it begins (to the hour), the addresses and the next hops that count."""
+    return (case.began - BEFORE) // HOUR * HOUR, _addresses(case, config), _peers(case, config)
 
 
 def window(case: Case, ledger: Ledger, config: Config, now: float) -> Window:
-    """Everything of the time from a day before the first sign. Raises LedgerError."""
-    (since, peers), until = key(case, config), now
+    """What was sent through the addresses of a case from a day before the first sign on. Raises LedgerError.
+
+    Where it is not known from which address a message was sent, the time and the next hops of the pool decide.
+    """
+    (since, addresses, peers), until = key(case, config), now
     suspects: dict[str, Suspect] = {}
 
     def of(account: str) -> Suspect:
         return suspects.setdefault(account, Suspect(account=account))
 
-    for row in case_evidence.sent(ledger, since, until):
+    for row in case_evidence.sent(ledger, since, until, addresses):
         suspect = of(row["account"])
         suspect.messages += row["messages"]
+        suspect.through += row["through"]
         suspect.senders = max(suspect.senders, row["senders"])
         suspect.stopped += row["messages"] if row["action"] not in ("relay", "defer") else 0
         suspect.score = max(suspect.score, row["score"])
-    traps = []
-    for row in case_evidence.refused(ledger, since, until, peers):
+    traps: Counter[str] = Counter()
+    for row in case_evidence.refused(ledger, since, until, addresses, peers):
         suspect, text = of(row["account"]), row["text"]
         reply, meaning, against_us = meant(row)
         suspect.our_address += against_us
@@ -114,10 +127,10 @@ def window(case: Case, ledger: Ledger, config: Config, now: float) -> Window:
         suspect.complaints += bool(_COMPLAINT.search(text))
         if _TRAP.search(text):
             suspect.traps += 1
-            traps.append(f"{row['account']}: {said(str(reply))}")
+            traps[f"{row['account']}: {reply}"] += 1
     campaigns: Counter[str] = Counter()
     senders: dict[str, set[str]] = {}
-    for row in case_evidence.suspicious(ledger, since, until, _SCORE):
+    for row in case_evidence.suspicious(ledger, since, until, _SCORE, addresses):
         suspect = of(row["account"])
         campaigns[row["subject"]] += 1
         senders.setdefault(row["subject"], set()).add(row["account"])
@@ -129,28 +142,40 @@ def window(case: Case, ledger: Ledger, config: Config, now: float) -> Window:
     for change in changes:
         if change["change"] == "suspended":
             of(change["account"] or change["subject"]).suspended = change["time"]
+    if any(suspect.through for suspect in suspects.values()):
+        # What went another way, or was stopped by us before it could leave, brought no address onto a list.
+        suspects = {name: one for name, one in suspects.items() if one.through or one.messages > one.stopped}
     return Window(
         since=since,
         until=until,
+        addresses=addresses,
         suspects=sorted(suspects.values(), key=lambda suspect: (-suspect.weight, suspect.account)),
         campaigns=[(subject, number, len(senders[subject])) for subject, number in campaigns.most_common(SHOWN)],
         changes=changes,
-        traps=traps,
+        traps=traps.most_common(SHOWN),
     )
 
 
 def told_traffic(found: Window) -> str:
     """The accounts and campaigns, in sentences."""
     total = sum(suspect.messages for suspect in found.suspects)
+    through = sum(suspect.through for suspect in found.suspects)
     sending = sum(1 for suspect in found.suspects if suspect.messages)
-    lines = [f"{total} messages of {sending} accounts from {day(found.since)} to {day(found.until)}"]
+    times = f"of {_many(sending, 'account')} from {day(found.since)} to {day(found.until)}"
+    lines = [f"{_many(total, 'message')} {times}"]
+    if through:
+        lines = [f"{_many(through, 'message')} through {_some(found.addresses)}, {times}"]
+        if total > through:
+            lines += [f"{total - through} more of these accounts that may not have left, or from where is not known"]
+    elif found.addresses:
+        lines += [f"none of them is known to have left from {_some(found.addresses)}"]
     lines += [f"{s.account}: {_told(s)}" for s in found.suspects[:SHOWN] if s.weight > 1]
     lines += [
-        f"campaign “{said(subject)}”: {number} suspicious messages from {accounts} accounts"
+        f"campaign “{said(subject)}”: {number} suspicious messages from {_many(accounts, 'account')}"
         for subject, number, accounts in found.campaigns
         if number > 1
     ]
-    if len(lines) == 1:
+    if not found.campaigns and not any(s.weight > 1 for s in found.suspects):
         lines.append("no account stands out")
     return "\n".join(lines)
 
@@ -169,17 +194,17 @@ def told_signs(found: Window) -> str:
         if by:
             most = ", ".join(f"{account} ({number})" for number, account in sorted(by, reverse=True)[:5])
             lines.append(f"{sum(number for number, _ in by)} {what}: {most}")
-    lines += [f"hint of a spam trap: {text}" for text in found.traps[:SHOWN]]
+    lines += [f"{_many(number, 'hint')} of a spam trap: {said(text)}" for text, number in found.traps]
     lines += [
         f"{day(change['time'])} {change['scope']} {change['subject']} {change['change']} by {change['by']}"
-        + (f": {change['reason']}" if change["reason"] else "")
+        + (f": {said(change['reason'])}" if change["reason"] else "")
         for change in found.changes[-SHOWN:]
     ]
     return "\n".join(lines) or "no complaint, trap hint, suspension, script, malware or VPN stands out"
 
 
 def _told(suspect: Suspect) -> str:
-    parts = [f"{suspect.messages} messages of {suspect.senders} senders"]
+    parts = [f"{_many(suspect.messages, 'message')} of {_many(suspect.senders, 'sender')}"]
     for number, what in (
         (suspect.stopped, "held or refused by us"),
         (suspect.abuse, "refused as abuse"),
@@ -194,6 +219,21 @@ def _told(suspect: Suspect) -> str:
     if suspect.suspended:
         parts.append(f"suspended {day(suspect.suspended)}")
     return ", ".join([*parts, f"highest score {suspect.score:.1f}"])
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _some(addresses: tuple[str, ...]) -> str:
+    return ", ".join(addresses[:SHOWN]) + (" and others" if len(addresses) > SHOWN else "")
+
+
+def _addresses(case: Case, config: Config) -> tuple[str, ...]:
+    """Our source addresses that the case is about: those it names, or those in the networks it names."""
+    named = {subject.subject for subject in case.subjects}
+    ours = sorted({address for addresses in pools_of(config).values() for address in addresses})
+    return tuple(address for address in ours if any(covers(subject, address) for subject in named))
 
 
 def _peers(case: Case, config: Config) -> tuple[str, ...]:

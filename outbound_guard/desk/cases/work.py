@@ -16,7 +16,7 @@ from outbound_guard.desk.cases import evidence, timers
 from outbound_guard.desk.cases.following import Ours, Refusals, sighting_of
 from outbound_guard.desk.cases.opening import Sighting, cleared, home, seen
 from outbound_guard.desk.cases.originals import Originals
-from outbound_guard.desk.cases.second_look import second_look
+from outbound_guard.desk.cases.resolvers import confirmation
 from outbound_guard.desk.cases.stages import DAY
 from outbound_guard.ledger import case_queries, listing_queries
 from outbound_guard.ledger.case_queries import Case
@@ -64,7 +64,7 @@ class Work:
             if case.stage != "verify" or now - self._asked.get(case.id, 0.0) < ASK_AGAIN:
                 continue
             self._asked[case.id] = now
-            if event := await second_look(case, self._config, self._clock):
+            if event := await confirmation(case, self._config, self._clock):
                 await asyncio.to_thread(self._write, [event])
                 done += 1
         return done

@@ -16,11 +16,11 @@ from outbound_guard.ledger import case_queries
 from outbound_guard.ledger.case_queries import Case, Check
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.journal import Journal
-from outbound_guard.ledger.records import Audit, CaseCheck, CaseEvent
+from outbound_guard.ledger.records import Audit, CaseCheck, CaseEvent, CaseSubject
 from outbound_guard.mail import new_id
 
 
-class Worker(msgspec.Struct, frozen=True):
+class Person(msgspec.Struct, frozen=True):
     """Somebody at work on cases, and what for that is needed."""
 
     ledger: Ledger
@@ -31,59 +31,61 @@ class Worker(msgspec.Struct, frozen=True):
 
 
 def act(
-    worker: Worker,
+    person: Person,
     case: Case,
     what: str,
     text: str,
     *,
     fields: dict[str, Any] | None = None,
+    subjects: tuple[CaseSubject, ...] = (),
     checks: dict[str, CaseCheck] | None = None,
     data: dict[str, Any] | None = None,
     id_: str = "",
 ) -> CaseEvent:
     """An event of a case and its audit entry, written to the disk. Raises DeskError."""
-    now = worker.clock.now()
+    now = person.clock.now()
     event = CaseEvent(
         id=id_ or new_id(now),
         case=case.id,
-        time=now,
+        time=case.not_before(now),
         what=what,
-        by=worker.by,
+        by=person.by,
         text=text,
         fields=fields or {},
+        subjects=subjects,
         checks=checks or {},
         data=data or {},
     )
-    write(worker, event, f"case.{what}", text)
+    write(person, event, f"case.{what}", text)
     return event
 
 
-def write(worker: Worker, event: CaseEvent, what: str, detail: str) -> None:
+def write(person: Person, event: CaseEvent, what: str, detail: str) -> None:
     """Have an event on the disk, with its audit entry. Raises DeskError."""
     line = said(detail).partition("\n")[0][:200]
-    on_disk(worker.journal, event, Audit(time=event.time, by=worker.by, what=what, subject=event.case, detail=line))
+    on_disk(person.journal, event, Audit(time=event.time, by=person.by, what=what, subject=event.case, detail=line))
 
 
-async def case_of(worker: Worker, id_: str) -> Case:
+async def case_of(person: Person, id_: str) -> Case:
     """A case. Raises DeskError if there is none, LedgerError."""
-    case = await asyncio.to_thread(case_queries.case_one, worker.ledger, id_)
+    case = await asyncio.to_thread(case_queries.case_one, person.ledger, id_)
     if case is None:
         raise DeskError(f"no case {id_}")
     return case
 
 
-async def open_one(worker: Worker, id_: str) -> Case:
+async def open_one(person: Person, id_: str) -> Case:
     """A case that is open. Raises DeskError, LedgerError."""
-    case = await case_of(worker, id_)
+    case = await case_of(person, id_)
     if case.state != "open":
         raise DeskError(f"{id_} is closed; open it again first")
     return case
 
 
-async def looked(worker: Worker, case: Case, *, again: bool = False) -> tuple[Case, CaseEvent | None]:
+async def looked(person: Person, case: Case, *, again: bool = False) -> tuple[Case, CaseEvent | None]:
     """The case with what the machine finds now, and that as an event, which is not written yet."""
-    history = await asyncio.to_thread(case_queries.events, worker.ledger, case.id)
-    sources = evidence.Sources(worker.ledger, worker.config, worker.clock.now(), history)
+    history = await asyncio.to_thread(case_queries.events, person.ledger, case.id)
+    sources = evidence.Sources(person.ledger, person.config, person.clock.now(), history)
     event = await asyncio.to_thread(evidence.found, case, sources, again=again)
     if event is None:
         return case, None

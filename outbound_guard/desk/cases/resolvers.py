@@ -21,7 +21,7 @@ SECONDS = 30.0
 """The longest that one resolver may take for all the lists of a case."""
 
 
-async def second_look(case: Case, config: Config, clock: Clock) -> CaseEvent | None:
+async def confirmation(case: Case, config: Config, clock: Clock) -> CaseEvent | None:
     """An event with what each resolver says of the listings; None if there is nothing to ask, or it was done.
 
     The item is done when at least two resolvers have confirmed every listing. Raises ConfigError.
@@ -51,9 +51,9 @@ async def second_look(case: Case, config: Config, clock: Clock) -> CaseEvent | N
     return CaseEvent(
         id=f"resolvers-{case.id}-{now:.0f}",
         case=case.id,
-        time=now,
+        time=case.not_before(now),
         what="found",
-        text=f"resolvers: {confirmed} confirmed every listing",
+        text=f"resolvers: {confirmed} of {len(lines)} confirmed every listing; two are needed",
         checks={"resolvers": CaseCheck(state, evidence)},
     )
 
