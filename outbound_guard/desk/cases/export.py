@@ -18,7 +18,8 @@ Section = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 _STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
     "table{border-collapse:collapse;width:100%}td,th{border:1px solid #bbb;padding:.3em .5em;text-align:left;"
-    "vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere}th{background:#eee}"
+    "vertical-align:top;white-space:pre-wrap;overflow-wrap:break-word}td:last-child{overflow-wrap:anywhere}"
+    "th{background:#eee}"
 )
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 # What a reader would not see, or what turns text around.
