@@ -154,7 +154,7 @@ class Parts:
         return scanners
 
     def every(self, seconds: float, work: Callable[[], Awaitable[Any]]) -> None:
-        """Do `work` again and again in the background until the stack closes; what it raises is logged."""
+        """Do `work` again and again in the background until the stack closes; what it raises is logged and counted."""
 
         async def forever() -> None:
             while True:
@@ -162,6 +162,7 @@ class Parts:
                     await work()
                 except Exception:
                     _log.exception("background work failed and will be tried again")
+                    self.metrics.count("background_failures_total")
                 await asyncio.sleep(seconds)
 
         self.background(forever())

@@ -84,16 +84,12 @@ def watch_addresses(parts: Parts, ledger: Ledger, ready: Callable[[], bool]) -> 
         _log.warning(text, seconds, settings.interval)
 
     async def rounds() -> None:
-        while True:
-            try:
-                if ready():
-                    await asyncio.sleep(await watch.seconds_until_due())
-                    await watch.round()
-            except LedgerError as error:
-                _log.error("own addresses cannot be watched for now: %s", error)
-            except Exception:
-                _log.exception("a round of blocklist questions failed and will be tried again")
-            await asyncio.sleep(_SETTLE)
+        try:
+            if ready():
+                await asyncio.sleep(await watch.seconds_until_due())
+                await watch.round()
+        except LedgerError as error:
+            _log.error("own addresses cannot be watched for now: %s", error)
 
     async def refusals() -> None:
         if ready() and (subjects := await watch.refused()):
@@ -132,7 +128,7 @@ def watch_addresses(parts: Parts, ledger: Ledger, ready: Callable[[], bool]) -> 
 
     helo = parts.hostname.rstrip(".").lower()
     parts.every(_IDENTITY, identity)
-    parts.background(rounds())
+    parts.every(_SETTLE, rounds)
     parts.every(_LOOK, refusals)
     parts.every(_MEASURE, measure)
     return watch

@@ -40,6 +40,7 @@ TABLE = (
     Metric("smtp_messages_refused_total", "counter", ("reason",), "Messages refused for their form, before the path"),
     Metric("smtp_timeouts_total", "counter", ("phase",), "Sessions ended because the client was too slow"),
     Metric("smtp_faults_total", "counter", ("phase",), "Faults of ours, answered 451 (a whole session: 421)"),
+    Metric("background_failures_total", "counter", (), "Background work that failed; it is tried again, and logged"),
     Metric("smtp_tls_sessions_total", "counter", ("listener", "version"), "Sessions that were encrypted"),
     Metric("smtp_tls_failed_total", "counter", ("listener",), "TLS handshakes that failed"),
     Metric("smtp_logins_total", "counter", ("result",), "Tries to log in"),

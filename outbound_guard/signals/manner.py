@@ -31,15 +31,6 @@ def look(view: View, settings: Settings) -> Finding | None:
     """Novelty of the text's language and charset and of the quarter of the day."""
     if view.sender.kind == "forwarder":
         return None
-    memory = view.memory
-    weight, new_ones = 0.0, []
-    for trait, words in _WORDS:
-        if not memory.has(trait):
-            continue
-        seen, new = memory.habit(trait)
-        is_new = memory.is_new(trait)
-        weight += novelty.weight(is_new, seen, new, stranger=settings.stranger, prior=settings.prior)
-        if is_new and seen:
-            new_ones.append(words)
+    weight, new_ones = novelty.of_traits(view.memory, _WORDS, stranger=settings.stranger, prior=settings.prior)
     reason = f"new to this sender: {' and '.join(new_ones)}" if new_ones else "usual language, charset and time of day"
     return weight * settings.share, reason

@@ -11,7 +11,10 @@ same ten people for a year is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import log
+
+from outbound_guard.reputation import Memory
 
 _STRENGTH = 4.0
 """The prior counts as much as so many observations."""
@@ -39,3 +42,22 @@ def ratio(is_new: bool, p: float, stranger: float) -> float:
     if is_new:
         return log((stranger + p) / (2 * p))
     return log((2 - stranger - p) / (2 * (1 - p)))
+
+
+def of_traits(
+    memory: Memory, traits: Iterable[tuple[str, str]], *, stranger: float, prior: float
+) -> tuple[float, list[str]]:
+    """What several traits (name and words for it) say together: nats, and the words of those that are new.
+
+    A trait that a message does not show is left out: it is not usual either.
+    """
+    total, new_ones = 0.0, []
+    for trait, words in traits:
+        if not memory.has(trait):
+            continue
+        seen, new = memory.habit(trait)
+        is_new = memory.is_new(trait)
+        total += weight(is_new, seen, new, stranger=stranger, prior=prior)
+        if is_new and seen:
+            new_ones.append(words)
+    return total, new_ones

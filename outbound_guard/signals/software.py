@@ -13,6 +13,7 @@ NEEDS_MEMORY = True
 ADDS_UP = True
 HABIT = True
 LOW, HIGH = -0.5, 2.5
+_WORDS = (("software", "program"), ("zone", "time zone"))
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -30,15 +31,6 @@ def look(view: View, settings: Settings) -> Finding | None:
     """Novelty of the writing program and of the time zone in Date."""
     if view.sender.kind == "forwarder":
         return None
-    memory = view.memory
-    weight, new_ones = 0.0, []
-    for trait, words in (("software", "program"), ("zone", "time zone")):
-        if not memory.has(trait):
-            continue  # What is left out is not usual either.
-        seen, new = memory.habit(trait)
-        is_new = memory.is_new(trait)
-        weight += novelty.weight(is_new, seen, new, stranger=settings.stranger, prior=settings.prior)
-        if is_new and seen:
-            new_ones.append(words)
+    weight, new_ones = novelty.of_traits(view.memory, _WORDS, stranger=settings.stranger, prior=settings.prior)
     reason = f"new to this sender: {' and '.join(new_ones)}" if new_ones else "usual program and time zone"
     return weight * settings.share, reason
