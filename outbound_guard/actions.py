@@ -20,7 +20,7 @@ from outbound_guard.config import Policy
 from outbound_guard.delivery import Delivery
 from outbound_guard.delivery.bounce import may_bounce, write_bounce
 from outbound_guard.delivery.result import Result
-from outbound_guard.mail import Envelope, Headers, Sender, domain_of, new_id, without_fields
+from outbound_guard.mail import Asked, Envelope, Headers, Sender, new_id, owned, without_fields
 from outbound_guard.reply import Reply
 from outbound_guard.spool import Entry, Failure, Spool, SpoolFull, State
 from outbound_guard.verdict import DEFER, HOLD, QUARANTINE, RELAY, SUSPENDED, Judgement
@@ -58,12 +58,14 @@ class Actions:
         to_strip: Callable[[Headers], tuple[str, ...]],
         first_retry: float = 0.0,
         observe: bool = False,
+        signed: Callable[[list[bytes], Judgement], list[bytes]] = lambda content, _: content,
     ) -> None:
         """`to_strip` names the header fields not to pass on (accounts.Identifier).
 
         `first_retry`: seconds until what the next hop did not take is tried again. `observe`: relay whatever the
-        verdict says.
+        verdict says. `signed` puts signatures in front of a message that is otherwise ready to go.
         """
+        self._signed = signed
         self._delivery, self._spool, self._tokens = delivery, spool, tokens
         self._hostname, self._to_strip, self.observe = hostname, to_strip, observe
         self._first_retry = first_retry
@@ -96,9 +98,11 @@ class Actions:
     async def _relay(self, judgement: Judgement) -> Outcome:
         submission = judgement.submission
         content = self._outgoing(judgement)
-        result = await self._delivery.send(submission.envelope, content)
+        result = await self._delivery.send(_permitted(submission.envelope, judgement.sender), content)
         first = result.replies[0]
         alike = all(reply.code == first.code for reply in result.replies)
+        # Where we are the one who tries again, no client has to.
+        alike = alike and not (result.keep and first.temporary)
         # That our own address is refused is no answer for a client: what is left of such a message is queued.
         answered = result.reached and not result.listed
         if answered and (alike or all(reply.accepted for reply in result.replies)):
@@ -118,7 +122,9 @@ class Actions:
         reserve = any(reply.accepted for reply in result.replies)
         if waiting:
             rest = msgspec.structs.replace(submission.envelope, recipients=waiting)
-            entry = _entry(judgement, rest, due=submission.received + self._first_retry, attempts=1)
+            due = submission.received + (result.wait or self._first_retry)
+            attempts = 0 if result.wait else 1
+            entry = _entry(judgement, rest, due=due, attempts=attempts)
             await self._spool.put(entry, content, "incoming", reserve=reserve)
         if failed:
             await self._return(judgement, failed, content, reserve=reserve)
@@ -157,7 +163,7 @@ class Actions:
         )
         present = self._to_strip(message.headers)
         kept = without_fields(submission.content, message.headers.end, present) if present else [submission.content]
-        return [trace.encode("utf-8"), *kept]
+        return self._signed([trace.encode("utf-8"), *kept], judgement)
 
     def _sampled(self, judgement: Judgement, policy: Policy) -> bool:
         """True while few enough messages of this sender and campaign lie in quarantine."""
@@ -177,7 +183,7 @@ def _entry(judgement: Judgement, envelope: Envelope | None = None, *, due: float
     return Entry(
         id=submission.id,
         received=submission.received,
-        envelope=envelope or submission.envelope,
+        envelope=_permitted(envelope or submission.envelope, sender),
         account=sender.account,
         sender=sender.name,
         subject=message.subject,
@@ -194,6 +200,17 @@ def _entry(judgement: Judgement, envelope: Envelope | None = None, *, due: float
     )
 
 
+def _permitted(envelope: Envelope, sender: Sender) -> Envelope:
+    """The envelope with the reports that may be asked for: to an address that the account does not own, none but NEVER.
+
+    A next hop that was asked to report success to a stranger would do so.
+    """
+    if not (envelope.asked or envelope.ret or envelope.envid) or owns(sender, envelope.mail_from):
+        return envelope
+    never = {to: Asked(asked.notify) for to, asked in envelope.asked.items() if asked.notify == ("NEVER",)}
+    return msgspec.structs.replace(envelope, ret="", envid="", asked=never)
+
+
 def _literal(ip: str) -> str:
     """An address as RFC 5321 4.1.3 writes it in brackets."""
     return f"IPv6:{ip}" if ":" in ip else ip
@@ -207,9 +224,7 @@ def _date(second: int) -> str:
 
 def owns(sender: Sender, address: str) -> bool:
     """True if a bounce to `address` reaches the sender's own account: it is the sender, or lies in its domain."""
-    if not address or "@" not in address:
-        return False
-    return address.lower() == sender.name or domain_of(address) in (domain_of(sender.name), sender.account)
+    return owned(address, sender.account, sender.name)
 
 
 def _one_reply(result: Result, id_: str) -> Reply:

@@ -1,18 +1,25 @@
-"""The DNS: the IPv4 addresses of a name, with a cache; questions of any type, without. The only user of dnspython."""
+"""The DNS: the IPv4 addresses of a name, with a cache; records of any type, with or without one.
+
+The only user of dnspython.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import secrets
 from collections.abc import Sequence
 from typing import Any
 
 import dns.asyncresolver
 import dns.exception
+import dns.flags
 import dns.message
+import dns.name
 import dns.nameserver
 import dns.resolver
+import msgspec
 
 from outbound_guard.clock import Clock
 from outbound_guard.config import host_port
@@ -21,11 +28,14 @@ _SERVER_SECONDS, _LIFETIME = 1.5, 4.0
 """Seconds for one try, and for all of them. An answer that is late for one message serves the next one."""
 _SHORTEST, _LONGEST, _LONGEST_WITHOUT = 60, 3600, 300
 """Seconds an answer is kept, whatever its TTL says; the last one: that a name does not exist, which changes sooner."""
-
+_FAILED = 30.0
+"""Seconds for which a question that was not answered is not asked again."""
 
 # RFC 1035 4.1: the header of one question that asks for recursion; the end of a question of type A.
 _ONE_QUESTION, _END = b"\1\0\0\1\0\0\0\0\0\0", b"\0\0\1\0\1"
 _TRUNCATED = 0x02
+_NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
+"""Of hosts; underscores are wrong, and occur."""
 
 
 class NoAnswer(Exception):  # noqa: N818 -- It says that the DNS has no answer for us; no fault of ours.
@@ -163,6 +173,111 @@ class Questions:
         return tuple(sorted([record.to_text() for record in found])) if found else ()
 
 
+class Found(msgspec.Struct, frozen=True):
+    """The answer to one question."""
+
+    records: tuple[str, ...]
+    """As texts, sorted; none if there are none. Of TXT the strings of a record are joined (RFC 7208 3.3)."""
+    exists: bool = True
+    """False if the name itself does not exist."""
+    secure: bool = False
+    """True if a resolver that we trust says that it has validated the answer (the AD bit, RFC 4035 3.2.3)."""
+    name: str = ""
+    """The name the records stand at, behind all aliases; without the last dot."""
+    until: float = 0.0
+    """Unix seconds to which it is kept."""
+
+
+class Records:
+    """Records of any type, kept for as long as their TTL says, within bounds; each is asked for once at a time."""
+
+    def __init__(
+        self, resolvers: Sequence[str], clock: Clock, *, validating: bool = False, cached: int = 50_000
+    ) -> None:
+        """`resolvers`: ADDRESS:PORT; empty: the system's. `validating`: their AD bit can be believed, since they
+        validate DNSSEC and nobody is between them and us. `cached`: answers that are kept."""
+        self.validating = validating
+        self._resolvers, self._clock, self._cached = resolvers, clock, cached
+        self._resolver: dns.asyncresolver.Resolver | None = None
+        self._known: dict[tuple[str, str], Found | NoAnswer] = {}
+        self._failed: dict[tuple[str, str], float] = {}
+        self._asking: dict[tuple[str, str], asyncio.Task[Found]] = {}
+
+    async def find(self, name: str, kind: str) -> Found:
+        """What there is of type `kind` (MX, A, AAAA, TXT, TLSA) at `name`. Raises NoAnswer, which is kept for a while.
+
+        The caller may stop waiting; the question goes on, and its answer is kept.
+        """
+        key = (name, kind)
+        known, now = self._known.get(key), self._clock.now()
+        if isinstance(known, Found) and now < known.until:
+            return known
+        if isinstance(known, NoAnswer) and 0 <= now - self._failed.get(key, -_FAILED) < _FAILED:
+            raise NoAnswer(str(known))
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = self._asking[key] = asyncio.get_running_loop().create_task(self._ask(*key))
+            asking.add_done_callback(lambda task: self._answered(key, task))
+        return await asyncio.shield(asking)
+
+    async def close(self) -> None:
+        """Give up what is being asked."""
+        for task in (asking := list(self._asking.values())):
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+    def _answered(self, key: tuple[str, str], task: asyncio.Task[Found]) -> None:
+        del self._asking[key]
+        self._known.pop(key, None)
+        self._failed.pop(key, None)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            self._known[key] = task.result()
+        elif isinstance(error, NoAnswer):
+            self._known[key], self._failed[key] = error, self._clock.now()
+        while len(self._known) > self._cached:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._failed.pop(oldest, None)
+
+    async def _ask(self, name: str, kind: str) -> Found:
+        try:
+            if self._resolver is None:
+                self._resolver = _resolver(self._resolvers)
+                self._resolver.lifetime = 2 * _LIFETIME
+                if self.validating:
+                    # RFC 6840 5.7: AD in a question asks for it in the answer, without the signatures.
+                    self._resolver.flags = dns.flags.RD | dns.flags.AD
+            answer = await self._resolver.resolve(name, kind, search=False, raise_on_no_answer=False)
+        except dns.resolver.NXDOMAIN as none:
+            responses: dict[Any, Any] = none.responses()  # type: ignore[no-untyped-call]  # Not annotated there.
+            said = list(responses.values())
+            ttl = min([response.resolve_chaining().minimum_ttl for response in said], default=0)
+            secure = bool(said) and all(self._secure(response) for response in said)
+            return Found((), False, secure, name, self._until(ttl, found=False))
+        except dns.resolver.LifetimeTimeout as error:
+            raise NoAnswer(f"no answer within {2 * _LIFETIME:g} s") from error
+        except dns.resolver.NoNameservers as error:
+            raise NoAnswer(_refusals(error)) from error
+        except (dns.exception.DNSException, OSError, ValueError) as error:
+            raise NoAnswer(type(error).__name__) from error
+        texts = []
+        for record in answer.rrset or ():
+            text = b"".join(record.strings).decode(errors="replace") if kind == "TXT" else record.to_text()
+            texts.append(text)
+        canonical = answer.canonical_name.to_text(omit_final_dot=True).lower()
+        until = self._until(answer.chaining_result.minimum_ttl, found=bool(texts))
+        return Found(tuple(sorted(texts)), True, self._secure(answer.response), canonical, until)
+
+    def _secure(self, response: dns.message.Message) -> bool:
+        return self.validating and bool(response.flags & dns.flags.AD)
+
+    def _until(self, ttl: float, *, found: bool) -> float:
+        return self._clock.now() + min(max(ttl, _SHORTEST), _LONGEST if found else _LONGEST_WITHOUT)
+
+
 class _Waiting(asyncio.DatagramProtocol):
     """Waits for the answer to one question; what answers another one is passed over."""
 
@@ -191,6 +306,21 @@ def reversed_name(address: str) -> str:
     ip = ipaddress.ip_address(address)
     labels = reversed(str(ip).split(".") if ip.version == 4 else ip.packed.hex())
     return ".".join(labels)
+
+
+def ascii_name(name: str) -> str:
+    """A name as the DNS knows it: small letters, A-labels for those that are not ASCII (RFC 5890), no dot at the end.
+
+    Raises ValueError if it is none.
+    """
+    try:
+        codec = dns.name.IDNA_2008_Practical
+        text = dns.name.from_text(name, idna_codec=codec).to_text(omit_final_dot=True).lower()
+    except dns.exception.DNSException as error:
+        raise ValueError(f"{name!r} is no name") from error
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"{name!r} is no name")
+    return text
 
 
 def _refusals(error: dns.resolver.NoNameservers) -> str:

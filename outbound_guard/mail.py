@@ -15,8 +15,40 @@ _PAIRS = [one + two for one in _BASE32 for two in _BASE32]
 def new_id(now: float) -> str:
     """An id for a message received at `now` (unix seconds): 16 letters and digits, sorts by time."""
     # An id is no secret: what must not be guessed is signed (accounts/token.py).
-    number = (int(now * 1000) << 32) | random.getrandbits(32)
+    return _id((int(now * 1000) << 32) | random.getrandbits(32))
+
+
+def first_id(time: float) -> str:
+    """The lowest id that a message received at `time` (unix seconds) can have."""
+    return _id(int(time * 1000) << 32)
+
+
+def last_id(time: float) -> str:
+    """The highest id that a message received at `time` (unix seconds) can have."""
+    return _id((int(time * 1000) + 1 << 32) - 1)
+
+
+def time_of(id_: str) -> float | None:
+    """When the message with this id was received, in unix seconds to the millisecond; None if it is no id of ours."""
+    if len(id_) != 16 or any(letter not in _BASE32 for letter in id_):
+        return None
+    number = 0
+    for letter in id_:
+        number = number << 5 | _BASE32.index(letter)
+    return (number >> 32) / 1000
+
+
+def _id(number: int) -> str:
     return "".join([_PAIRS[number >> shift & 1023] for shift in range(70, -1, -10)])
+
+
+class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What reports the client asks for about one recipient (RFC 3461 4.1, 4.2)."""
+
+    notify: tuple[str, ...] = ()
+    """NEVER alone, or some of SUCCESS, FAILURE, DELAY; empty: nothing was said."""
+    orcpt: str = ""
+    """The original recipient, `type;xtext`; empty: not given."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -27,6 +59,12 @@ class Envelope(msgspec.Struct, frozen=True):
     smtputf8: bool = False
     eight_bit: bool = False
     """True if the client declared BODY=8BITMIME."""
+    ret: str = ""
+    """FULL | HDRS: what of the message a report is to return (RFC 3461 4.3); empty: nothing was said."""
+    envid: str = ""
+    """The client's own name for this envelope, in xtext (RFC 3461 4.4)."""
+    asked: dict[str, Asked] = {}
+    """By recipient; those of whom nothing was said are not in it."""
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -164,3 +202,10 @@ def domain_of(address: str) -> str:
     """The domain of an address in lower case; empty for the null sender or a bare local part."""
     _, at, domain = address.rpartition("@")
     return domain.lower() if at else ""
+
+
+def owned(address: str, account: str, sender: str) -> bool:
+    """True if a bounce to `address` reaches the sender's own account: it is the sender, or lies in its domain."""
+    if not address or "@" not in address:
+        return False
+    return address.lower() == sender or domain_of(address) in (domain_of(sender), account)

@@ -6,7 +6,7 @@ from outbound_guard.accounts.directory import Directory
 from outbound_guard.actions import Outcome
 from outbound_guard.delivery.result import Result
 from outbound_guard.ledger.journal import Journal
-from outbound_guard.ledger.records import Decision, Delivered, Standing
+from outbound_guard.ledger.records import Decision, Delivered, Standing, fingerprint_text
 from outbound_guard.maillog import MailLog
 from outbound_guard.metrics import Metrics
 from outbound_guard.trace.tape import Tape
@@ -60,6 +60,7 @@ class Recorder:
                 due=submission.received + verdict.wait if outcome.state == "held" and verdict.wait else 0.0,
                 answered=answered,
                 source_address=outcome.result.source if outcome.result else "",
+                text=fingerprint_text(judgement.seen.fingerprint),
             )
         )
         if outcome.result and outcome.reply.accepted and not outcome.state and len(outcome.result.replies) == 1:
@@ -99,17 +100,38 @@ class Recorder:
         if verdict.suspend and self._mode == "enforce":
             self._suspend(judgement)
 
-    def delivered(self, id_: str, now: float, recipients: tuple[str, ...], result: Result) -> None:
-        """A next hop has answered for each of the recipients of a message that was taken in before."""
-        self._delivered(id_, now, recipients, result)
+    def delivered(
+        self,
+        id_: str,
+        now: float,
+        recipients: tuple[str, ...],
+        result: Result,
+        *,
+        given_up: bool = False,
+        about: str = "",
+    ) -> None:
+        """A next hop has answered for each of the recipients of a message that was taken in before.
+
+        `given_up`: it is not tried again, whatever was answered. `about`: of a report (a bounce), the message.
+        """
+        self._delivered(id_, now, recipients, result, given_up, about)
         if self._tape is not None and result.peer:
             self._tape.answered(id_, now, recipients, result.replies)
 
-    def _delivered(self, id_: str, now: float, recipients: tuple[str, ...], result: Result) -> None:
+    def _delivered(
+        self,
+        id_: str,
+        now: float,
+        recipients: tuple[str, ...],
+        result: Result,
+        given_up: bool = False,
+        about: str = "",
+    ) -> None:
         for place, (recipient, reply) in enumerate(zip(recipients, result.replies, strict=True)):
-            peer, source, final = result.peer_of(place), result.source_of(place), not reply.temporary
+            peer, source = result.peer_of(place), result.source_of(place)
+            final = given_up or not reply.temporary
             self._journal.append(
-                Delivered(id_, now, recipient, reply.code, reply.enhanced, reply.text, peer, final, source)
+                Delivered(id_, now, recipient, reply.code, reply.enhanced, reply.text, peer, final, source, about)
             )
             outcome = "delivered" if reply.accepted else "deferred" if reply.temporary else "rejected"
             self._metrics.count("deliveries_total", outcome)

@@ -68,6 +68,8 @@ class Circumstances(msgspec.Struct, frozen=True):
     """The limit that is exceeded, in words; empty: none."""
     held_for: float | None = None
     """Seconds this message has been held already; None: it has just come in."""
+    probation: bool = False
+    """The sender or its account was resumed a short time ago."""
 
 
 def decide(
@@ -81,7 +83,7 @@ def decide(
         return Verdict(QUARANTINE, score, SUSPENDED, signals, now_is.suspended)
     if now_is.allowed:
         return Verdict(RELAY, score, ALLOWED, signals, now_is.allowed)
-    careful, threshold = caution(memory), policy.threshold
+    careful, threshold = caution(memory, policy, now_is), policy.threshold
     if convicting >= threshold.quarantine * careful:
         suspend = None
         if convicting >= threshold.suspend * careful and sender.kind != "forwarder":
@@ -105,9 +107,13 @@ def decide(
     return Verdict(RELAY, score, CLEAN, signals)
 
 
-def caution(memory: Memory) -> float:
-    """What the thresholds are multiplied by: every mistake that people had to correct makes us more careful."""
-    return float(1.0 + 0.5 * max(memory.sender.trust, memory.account.trust))
+def caution(memory: Memory, policy: Policy, now_is: Circumstances) -> float:
+    """What the thresholds are multiplied by.
+
+    Every mistake that people had to correct makes us more careful; whoever is on probation has used up some of that.
+    """
+    corrected = float(1.0 + 0.5 * max(memory.sender.trust, memory.account.trust))
+    return corrected * policy.probation.thresholds if now_is.probation else corrected
 
 
 def circumstances(
@@ -126,11 +132,18 @@ def circumstances(
         suspended = "suspended for abuse"  # Another process has just decided it.
     limit = directory.limit(sender.name, sender.account, policy.limit)
     account_limit = directory.account_limit(sender.account, policy.limit)
+    of_sender = directory.probation("sender", sender.name, now)
+    of_account = directory.probation("account", sender.account, now)
+    if of_sender:
+        limit = limit.within(policy.probation.limit)
+    if of_account:
+        account_limit = account_limit.within(policy.probation.limit)
     return Circumstances(
         suspended,
         allowed(policy.allow, sender, submission) or directory.exempt(sender.name, sender.account, now) or "",
         over_limit(memory, limit, account_limit, now),
         held_for,
+        probation=bool(of_sender or of_account),
     )
 
 

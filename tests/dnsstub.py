@@ -10,14 +10,21 @@ from typing import Any
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 
 
 class DnsStub(asyncio.DatagramProtocol):
-    """`names`: name -> addresses; of any other name it says that there is none."""
+    """`names`: name -> IPv4 addresses; `records`: (name, type) -> records. Any other name does not exist."""
 
     def __init__(self) -> None:
         self.names: dict[str, list[str]] = {}
+        self.records: dict[tuple[str, str], list[str]] = {}
+        self.broken: set[tuple[str, str]] = set()
+        """What it answers with SERVFAIL: (name, type)."""
+        self.secure = False
+        """It sets the AD bit, to who asks for it, except for what is in `insecure`."""
+        self.insecure: set[str] = set()
         self.asked: list[str] = []
         self.ttl = 300
         self.silent = False
@@ -40,20 +47,30 @@ class DnsStub(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         query = dns.message.from_wire(data)
         name = query.question[0].name.to_text(omit_final_dot=True)
+        kind = dns.rdatatype.to_text(query.question[0].rdtype)
         self.asked.append(name)
         if self.silent:
             return
         response = dns.message.make_response(query)
         response.flags |= dns.flags.RA
         found = self.names.get(name)
-        if self.failing:
+        if self.secure and query.flags & dns.flags.AD and name not in self.insecure:
+            response.flags |= dns.flags.AD
+        if (alias := self.records.get((name, "CNAME"))) and kind != "CNAME":
+            response.answer.append(dns.rrset.from_text(f"{name}.", self.ttl, "IN", "CNAME", *alias))
+            name = alias[0].rstrip(".")
+            found = self.names.get(name)
+        others = [records for (known, _), records in self.records.items() if known == name]
+        if self.failing or (name, kind) in self.broken:
             response.set_rcode(dns.rcode.SERVFAIL)
-        elif found is None:
+        elif (name, kind) in self.records:
+            response.answer.append(dns.rrset.from_text(f"{name}.", self.ttl, "IN", kind, *self.records[name, kind]))
+        elif found is None and not others:
             response.set_rcode(dns.rcode.NXDOMAIN)
             zone = name.partition(".")[2] or name
             soa = f"ns.{zone}. mail.{zone}. 1 3600 600 86400 {self.ttl}"
             response.authority.append(dns.rrset.from_text(f"{zone}.", self.ttl, "IN", "SOA", soa))
-        elif found:
+        elif found and kind == "A":
             response.answer.append(dns.rrset.from_text(f"{name}.", self.ttl, "IN", "A", *found))
         self._transport.sendto(b"?" * 40 if self.garbage else response.to_wire(), addr)
 

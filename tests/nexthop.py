@@ -305,7 +305,9 @@ class Session(asyncio.Protocol):
                 if await self._say("MAIL", line):
                     mail_from, parameters, recipients = found[1], found[2].strip(), []
             elif verb == "RCPT":
-                found = re.fullmatch(r"RCPT TO:<(.*)>", line, re.I)
+                # RFC 3461 4.1: only who announces DSN may be given parameters.
+                allowed = r"(?: .*)?" if "DSN" in self.hop.extensions else ""
+                found = re.fullmatch(rf"RCPT TO:<(.*?)>{allowed}", line, re.I)
                 assert found, f"not a RCPT command: {line!r}"
                 default = "" if mail_from is not None else "503 5.5.1 need MAIL"
                 if await self._say("RCPT", line, default):

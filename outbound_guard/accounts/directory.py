@@ -41,6 +41,7 @@ class _Copy(msgspec.Struct, frozen=True):
     """Those that were taken back are in here too: they end a `suspend_now`."""
     limits: dict[tuple[str, str], Limit] = {}
     exemptions: dict[tuple[str, str], Standing] = {}
+    probations: dict[tuple[str, str], Standing] = {}
     accounts: dict[str, str] = {}
     """By sender, address, or `*@domain`."""
     patterns: tuple[tuple[str, re.Pattern[str], str], ...] = ()
@@ -156,6 +157,12 @@ class Directory:
                     return found.reason or "exempted"
         return None
 
+    def probation(self, scope: str, subject: str, now: float) -> Standing | None:
+        """The probation that a sender or account (`scope`) is on at `now` (unix seconds), if it is."""
+        probations = self._copy.probations
+        found = probations.get((scope, subject)) if probations else None
+        return found if found is not None and found.until > now else None
+
     def _in_force(self, standing: Standing) -> bool:
         return not 0 < standing.until <= self._clock.now()
 
@@ -186,7 +193,7 @@ def _read(ledger: Ledger, revision: int) -> _Copy | None:
     number = queries.directory_revision(ledger)
     if number == revision:
         return None
-    suspensions, limits, exemptions = {}, {}, {}
+    suspensions, limits, exemptions, probations = {}, {}, {}, {}
     for standing in queries.standings(ledger):
         key = (standing.scope, standing.subject)
         if standing.change in ("suspended", "resumed"):
@@ -196,6 +203,8 @@ def _read(ledger: Ledger, revision: int) -> _Copy | None:
             limits[key] = Limit(**fields)
         elif standing.change == "exempted":
             exemptions[key] = standing
+        elif standing.change == "probation":
+            probations[key] = standing
     mapping = {pattern.lower(): account for pattern, account in queries.mapping(ledger).items()}
     patterns = [pattern for pattern in mapping if "*" in pattern and not _DOMAIN.fullmatch(pattern)]
     # The second key makes the order certain among patterns of one length.
@@ -205,6 +214,7 @@ def _read(ledger: Ledger, revision: int) -> _Copy | None:
         suspensions=suspensions,
         limits=limits,
         exemptions=exemptions,
+        probations=probations,
         accounts=mapping,
         patterns=tuple((pattern, _compiled(pattern), mapping[pattern]) for pattern in patterns),
     )

@@ -8,10 +8,15 @@ import logging
 import signal
 
 from outbound_guard.app.casework import work_on_cases
+from outbound_guard.app.deskwork import work_on_decisions
+from outbound_guard.app.erasing import erase_accounts
+from outbound_guard.app.feedback import take_feedback
 from outbound_guard.app.parts import Child, Parts, until_told
+from outbound_guard.app.reminding import remind_of_ends
 from outbound_guard.app.watching import watch_addresses
+from outbound_guard.app.webserver import serve_console
 from outbound_guard.config import Config
-from outbound_guard.desk.reconcile import Reconciled, reconcile
+from outbound_guard.desk.held.reconcile import Reconciled, reconcile
 from outbound_guard.ledger.database import Ledger, url_of
 from outbound_guard.ledger.scribe import Scribe
 from outbound_guard.trace.tape import tidy
@@ -30,12 +35,16 @@ async def run(config: Config, child: Child) -> None:
         parts = Parts(config, child, stack)
         ledger = Ledger(url_of(config.ledger.url, config.data_dir), writer=True)
         stack.callback(ledger.close)
-        scribe = Scribe(config.data_dir / "journal", ledger, parts.clock, keep_days=config.ledger.keep_days)
+        keep_days = config.ledger.keep_days
+        scribe = Scribe(config.data_dir / "journal", ledger, parts.clock, keep_days=keep_days, keep=config.retention)
         stack.callback(scribe.close)
         parts.background(scribe.run())
-        watch_addresses(parts, ledger, lambda: scribe.ready)
+        watch = watch_addresses(parts, ledger, lambda: scribe.ready)
         work_on_cases(parts, ledger, lambda: scribe.ready)
+        remind_of_ends(parts, lambda: scribe.ready)
+        await take_feedback(parts, ledger, lambda: scribe.ready)
         written = rejected = 0
+        suspected: set[str] = set()
 
         async def measure() -> None:
             nonlocal written, rejected
@@ -49,11 +58,16 @@ async def run(config: Config, child: Child) -> None:
             if scribe.ready:
                 # A ledger of their own is all that machines with an embedded one have; a shared one knows others' mail.
                 alone = config.ledger.url == "embedded"
-                put_right = await reconcile(parts.spool, ledger, parts.journal, parts.clock, alone=alone)
+                put_right = await reconcile(
+                    parts.spool, ledger, parts.journal, parts.clock, alone=alone, suspected=suspected
+                )
                 if put_right != Reconciled():
                     _log.warning("spool and ledger disagreed and were brought together: %s", put_right)
 
         parts.every(1.0, measure)
+        await erase_accounts(parts, ledger, scribe)
+        await work_on_decisions(parts, scribe)
+        await serve_console(parts, ledger, scribe, watch)
 
         async def forget() -> None:
             # Also what was recorded before recording was switched off is not kept for longer.

@@ -56,10 +56,12 @@ async def run(config: Config, child: Child) -> None:
         def on_result(entry: Entry, outcome: Outcome) -> None:
             now, replies = clock.now(), (outcome.reply,)
             result = Result(replies, outcome.peer, source=outcome.source)
-            recorder.delivered(entry.id, now, (outcome.recipient,), result)
+            about = entry.meta.get("about", "") if entry.code == CODE else ""
+            recorder.delivered(entry.id, now, (outcome.recipient,), result, given_up=outcome.final, about=about)
             if outcome.final:
                 metrics.observe("delivery_seconds", now - entry.received)
-            if outcome.peer and entry.code != CODE:
+            # What the DNS settles for good (no such domain) is an answer too, though no server gave it.
+            if (outcome.peer or outcome.reply.permanent) and entry.code != CODE:
                 pipeline.learning.answered(_sender(entry), NO_PROFILE, now, replies)
 
         def on_review(entry: Entry, verdict: Verdict | None, outcome: str) -> None:

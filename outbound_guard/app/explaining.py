@@ -13,7 +13,7 @@ from outbound_guard.clock import SystemClock
 from outbound_guard.config import Config, policy_of
 from outbound_guard.content import parse
 from outbound_guard.content.packaged import model_of
-from outbound_guard.desk.why import Why, why
+from outbound_guard.desk.policy.why import Why, why
 from outbound_guard.ledger.database import Ledger, LedgerError, url_of
 from outbound_guard.ledger.weight_queries import InForce
 from outbound_guard.mail import Envelope, Submission, Verdict, new_id

@@ -19,7 +19,7 @@ import msgspec
 from outbound_guard.accounts import Identifier, Tokens, secret
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.clock import SystemClock
-from outbound_guard.config import Config, ConfigError, load, policy_of
+from outbound_guard.config import Config, ConfigError, load, policy_of, used
 from outbound_guard.content.packaged import model_of
 from outbound_guard.delivery import Delivery, answers
 from outbound_guard.ledger.database import Ledger, url_of
@@ -49,7 +49,7 @@ class Child(msgspec.Struct, frozen=True):
     ready_fd: int
     parent: int = 0
     fds: dict[str, int] = {}
-    """Listening sockets: index of the listener -> file descriptor."""
+    """Listening sockets: index of the listener, or `console` -> file descriptor."""
 
     @classmethod
     def from_environment(cls) -> Child | None:
@@ -112,6 +112,7 @@ class Parts:
                     self.metrics.gauge("signal_factor", factor, signal)
 
         await weigh()
+        self._tell(pipeline)
 
         async def keep_fresh() -> None:
             await directory.refresh()
@@ -206,10 +207,18 @@ class Parts:
             try:
                 pipeline.use(policy_of(load(Path(self.config.path))))
                 _log.info("policy reloaded")
+                self._tell(pipeline)
             except ConfigError as error:
                 _log.error("the policy stays as it is: %s", error)
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+
+    def _tell(self, pipeline: Pipeline) -> None:
+        """Let people see by which policy this process judges."""
+        try:
+            used.tell(self.config.data_dir / "run", self.child.slot, pipeline.policy)
+        except OSError as error:
+            _log.warning("nobody can see which policy is used here: %s", error)
 
 
 async def until_told() -> None:

@@ -7,11 +7,13 @@ import contextlib
 import gc
 import socket
 import time
+from collections.abc import Callable
 
+from outbound_guard.accounts import secret
 from outbound_guard.actions import Actions, Outcome
 from outbound_guard.app.addresses import keep_resting, refusal_notes
 from outbound_guard.app.parts import Child, Parts, until_told
-from outbound_guard.config import Config
+from outbound_guard.config import Config, ConfigError
 from outbound_guard.delivery import Delivery
 from outbound_guard.edge import Edge, Passwords, Sessions, tls_context
 from outbound_guard.mail import Submission, domain_of
@@ -25,6 +27,24 @@ _DRAIN = 10.0
 """Seconds that messages in flight get when the process is told to stop; the supervisor kills it after 12."""
 
 
+def signer(config: Config) -> Callable[[list[bytes], Judgement], list[bytes]]:
+    """Signs messages that are ready to go. Raises ConfigError."""
+    # Only those who sign need the library, and have to wait for it.
+    try:
+        from outbound_guard.delivery.dkim import Signer
+    except ImportError as error:
+        raise ConfigError(f"dkim: to sign, the Python package cryptography must be installed: {error}") from error
+
+    keys = Signer(config, secret(config.data_dir))
+
+    def signed(content: list[bytes], judgement: Judgement) -> list[bytes]:
+        message = judgement.message
+        received = judgement.submission.received
+        return keys.sign(content, message.from_address, judgement.sender, message.fingerprint, received)
+
+    return signed
+
+
 async def run(config: Config, child: Child) -> None:
     """Serve until told to stop. Raises ConfigError for what cannot be used."""
     async with contextlib.AsyncExitStack() as stack:
@@ -32,11 +52,17 @@ async def run(config: Config, child: Child) -> None:
         pipeline = await parts.judging()
         metrics, clock = parts.metrics, parts.clock
         delivery = Delivery(
-            config, hostname=parts.hostname, clock=clock, count=metrics.count, refused=refusal_notes(parts)
+            config,
+            hostname=parts.hostname,
+            clock=clock,
+            count=metrics.count,
+            refused=refusal_notes(parts),
+            patience=config.delivery.patience,
         )
         stack.push_async_callback(delivery.close)
         parts.watch_next_hops(delivery)
         keep_resting(parts, delivery)
+        signing = {"signed": signer(config)} if config.dkim else {}
         actions = Actions(
             delivery,
             parts.spool,
@@ -45,6 +71,7 @@ async def run(config: Config, child: Child) -> None:
             to_strip=pipeline.identifier.to_strip,
             first_retry=config.delivery.retry[0] if config.delivery.retry else 0.0,
             observe=parts.observe,
+            **signing,
         )
         recorder = Recorder(
             parts.journal, parts.log, metrics, pipeline.directory, observe=parts.observe, tape=parts.tape()

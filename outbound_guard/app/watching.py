@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from outbound_guard.app.parts import Parts
+from outbound_guard.blocklist import findings
 from outbound_guard.blocklist.asking import Asking
 from outbound_guard.blocklist.identity import identities
 from outbound_guard.blocklist.lists import lists_of
@@ -113,21 +114,42 @@ def watch_addresses(parts: Parts, ledger: Ledger, ready: Callable[[], bool]) -> 
         if watch.ended:
             parts.metrics.gauge("blocklist_round_age", parts.clock.now() - watch.ended)
 
-    objections: dict[str, tuple[str, ...]] = {}
+    helo = parts.hostname.rstrip(".").lower()
+    known = findings.load(config.data_dir)
 
-    async def identity() -> None:
+    async def identity(only: Sequence[str] = ()) -> None:
+        """Look at the addresses of the pools, or at these of them, and keep what was found."""
+        nonlocal known
         addresses = list(dict.fromkeys(address for pool in pools_of(config).values() for address in pool))
         watched = [address for address in addresses if address in watch.subjects]
+        looked_at = [address for address in watched if not only or address in only]
         domains = [name for name in watch.subjects if family_of(name) == "domain" and name not in customers]
-        found = await identities(Questions(config.dns.resolvers), watched, domains, helo)
-        parts.metrics.gauge("own_addresses_objectionable", sum(bool(one.problems) for one in found))
+        found = await identities(Questions(config.dns.resolvers), looked_at, domains, helo)
+        known = findings.merged(known, found, parts.clock.now(), only=dict.fromkeys(watched))
+        problems = [one.identity.problems for one in known.found.values()]
+        parts.metrics.gauge("own_addresses_objectionable", sum(map(bool, problems)))
         for one in found:
-            if one.problems and objections.get(one.address) != one.problems:
+            if one.problems and told.get(one.address) != one.problems:
                 _log.warning("a receiver could object to address %s: %s", one.address, "; ".join(one.problems))
-            objections[one.address] = one.problems
+            told[one.address] = one.problems
+        try:
+            await asyncio.to_thread(findings.keep, config.data_dir, known)
+        except OSError as error:
+            _log.error("what receivers could object to cannot be kept for now: %s", error)
 
-    helo = parts.hostname.rstrip(".").lower()
+    told: dict[str, tuple[str, ...]] = {}
+    """What the log was told since this process began."""
+
+    async def look_now(subjects: Sequence[str]) -> None:
+        await watch.recheck(subjects)
+        await identity(subjects)
+
+    async def on_request() -> None:
+        if ready():
+            await watch.wanted.serve(look_now)
+
     parts.every(_IDENTITY, identity)
+    parts.every(_SETTLE, on_request)
     parts.every(_SETTLE, rounds)
     parts.every(_LOOK, refusals)
     parts.every(_MEASURE, measure)

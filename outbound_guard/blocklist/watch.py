@@ -20,6 +20,7 @@ from outbound_guard.blocklist import keeping, rule
 from outbound_guard.blocklist.asking import Asking, families
 from outbound_guard.blocklist.listing import LISTED, Listing
 from outbound_guard.blocklist.own import family_of, subject_of
+from outbound_guard.blocklist.wanted import Wanted
 from outbound_guard.clock import Clock
 from outbound_guard.config import Blocklist
 from outbound_guard.delivery.classes import refuses_us
@@ -69,6 +70,8 @@ class Watch:
         self.asking, self._pools = asking, pools
         self._ledger, self._clock, self._settings = ledger, clock, settings
         self._count, self._listing_changed, self._address_changed = count, listing_changed, address_changed
+        self.wanted = Wanted(self.subjects, clock)
+        """What people want to be asked about now."""
         self._deciding = asyncio.Lock()
         self._begun = self.ended = 0.0
         """When the last round began and ended (unix seconds); 0: none yet."""

@@ -1,18 +1,28 @@
-"""`account list|show|suspend|resume|limit|exempt|import`: customers, and the senders inside them."""
+"""`account list|show|suspend|resume|limit|exempt` (more in account_data): customers, and the senders inside them."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from outbound_guard.cli import account_data
 from outbound_guard.cli.room import Room
 from outbound_guard.cli.terminal import harmless, print_fields, print_json, print_table, some, when
 from outbound_guard.cli.times import duration, moment
 from outbound_guard.config import Limit
+
+if TYPE_CHECKING:
+    from outbound_guard.desk.accounts.view import AccountView
+    from outbound_guard.ledger.database import Ledger
+
+
+STATES = ("suspended", "senders", "probation", "limited", "exempt", "held")
+SORTS = ("account", "state", "held", "messages", "last")
+"""As in ledger.account_queries, which the command line loads only if it is asked; a test compares them."""
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -20,15 +30,22 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     account = commands.add_parser("account", help="see, suspend, restore and limit accounts and senders")
     acts = account.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    listing = acts.add_parser("list", parents=[common], help="accounts that are known or were active within a day")
+    listing = acts.add_parser("list", parents=[common], help="accounts that are known")
+    listing.add_argument("--search", default="", metavar="TEXT", help="in account, name, contact, senders")
+    listing.add_argument("--state", choices=STATES, default="", help="only those")
+    listing.add_argument("--sort", choices=SORTS, default="account")
+    listing.add_argument("--limit", type=_number, metavar="N", default=0, help="the first N (default: all)")
     listing.set_defaults(run=_list)
-    show = acts.add_parser("show", parents=[common], help="everything about one account")
-    show.add_argument("account", metavar="ACCOUNT")
+    show = acts.add_parser("show", parents=[common], help="everything about one account, or sender")
+    show.add_argument("account", metavar="ACCOUNT", help="the account; with --sender, one sender")
+    show.add_argument("--sender", action="store_true", help="a sender (mailbox, script, address)")
     show.set_defaults(run=_show)
 
     suspend = _act(acts, common, "suspend", "refuse all its mail", _suspend)
     _add_end(suspend, "it resumes by itself")
-    _act(acts, common, "resume", "take a suspension back, and clear the suspicion", _resume)
+    resume = _act(acts, common, "resume", "take a suspension back, on probation, and clear the suspicion", _resume)
+    _add_end(resume, "the probation ends (default: as the policy says)")
+    resume.add_argument("--no-probation", action="store_true", help="at once without any")
     limit = _act(acts, common, "limit", "limits of its own; what is not given is inherited", _limit)
     for name in Limit.__struct_fields__:
         limit.add_argument(f"--{name.replace('_', '-')}", type=_number, metavar="N", default=0)
@@ -36,17 +53,12 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     exempt = _act(acts, common, "exempt", "neither hold nor refuse its mail for a time", _exempt)
     _add_end(exempt, "the exemption ends")
 
-    import_ = acts.add_parser("import", parents=[common], help="read the directory of accounts from a CSV file")
-    import_.add_argument(
-        "file", metavar="FILE", help="heading: account and any of sender, name, contact, note; - is stdin"
-    )
-    import_.add_argument("--by", help="who decides (default: your login)")
-    import_.set_defaults(run=_import)
+    account_data.add(acts, common)
 
 
 def _act(acts: Any, common: argparse.ArgumentParser, name: str, what: str, run: Any) -> argparse.ArgumentParser:
     act: argparse.ArgumentParser = acts.add_parser(name, parents=[common], help=what)
-    act.add_argument("subject", metavar="ACCOUNT", help="the account; with --sender, one sender")
+    act.add_argument("subjects", metavar="ACCOUNT", nargs="+", help="accounts; with --sender, senders")
     act.add_argument("--sender", action="store_true", help="a sender (mailbox, script, address), not a whole account")
     act.add_argument("--reason", default="", help="why; stands in the audit")
     act.add_argument("--by", help="who decides (default: your login)")
@@ -72,11 +84,13 @@ def _end(arguments: argparse.Namespace, now: float) -> float:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from outbound_guard.desk.accounts import account_list
+    from outbound_guard.desk.accounts.lists import account_list
+    from outbound_guard.ledger.account_queries import AccountFilters
 
     room = Room(arguments)
+    filters = AccountFilters(search=arguments.search, state=arguments.state, sort=arguments.sort, limit=arguments.limit)
     with room.ledger() as ledger:
-        found = asyncio.run(account_list(ledger, room.clock))
+        found = asyncio.run(account_list(ledger, room.clock, filters))
     if arguments.json:
         print_json(found)
     elif found:
@@ -85,14 +99,15 @@ def _list(arguments: argparse.Namespace) -> int:
             [(row["account"], row["name"], _standing(row), row["held"], _counts(row["day"])) for row in found],
         )
     else:
-        print("No accounts are known yet.")
+        print("No such accounts are known." if arguments.search or arguments.state else "No accounts are known yet.")
     return 0
 
 
 def _standing(row: dict[str, Any]) -> str:
     if row["suspended"]:
         return "suspended"
-    return f"{row['senders_suspended']} senders suspended" if row["senders_suspended"] else ""
+    senders = [f"{row['senders_suspended']} senders suspended"] if row["senders_suspended"] else []
+    return ", ".join(senders + [name for name in ("probation", "limited", "exempt") if row[name]])
 
 
 def _counts(day: dict[str, int]) -> str:
@@ -100,107 +115,124 @@ def _counts(day: dict[str, int]) -> str:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from outbound_guard.desk.accounts import account_show
+    from outbound_guard.config import policy_of
+    from outbound_guard.desk.accounts.lists import account_show
+    from outbound_guard.desk.accounts.view import account_view
 
     room = Room(arguments)
+    scope, subject = "sender" if arguments.sender else "account", arguments.account
+
+    async def look(ledger: Ledger) -> AccountView:
+        async with room.memory() as memory:
+            return await account_view(ledger, memory, room.clock, policy_of(room.config), scope, subject)
+
     with room.ledger() as ledger:
-        found = asyncio.run(account_show(ledger, room.clock, arguments.account))
+        view = asyncio.run(look(ledger))
+        found = {} if arguments.sender else asyncio.run(account_show(ledger, room.clock, subject))
     if arguments.json:
-        print_json(found)
-        return 0
-    print_fields([(name, found[name]) for name in ("account", "name", "contact", "note")])
+        print_json(msgspec.to_builtins(view) | found)
+    else:
+        _print_view(view, found)
+    return 0
+
+
+def _print_view(view: AccountView, found: dict[str, Any]) -> None:
+    print_fields([(view.scope, view.subject)])
+    if view.scope == "sender":
+        print_fields([("account", view.account)])
+    print_fields([(name, getattr(view, name)) for name in ("name", "contact", "note")])
+    class_ = f"{view.class_.name}: {view.class_.reason}" if view.class_ else "not known: the state cannot be reached"
+    suspicion = f"{view.habit.suspicion:.1f}" if view.habit else ""
+    marks = ", ".join(f"{mark.name} {mark.at:.1f}" for mark in view.thresholds)
     print_fields(
-        [("senders", some(found["senders"], 10)), ("held", found["held"]), ("of a day", _counts(found["day"]))]
+        [
+            ("class", class_),
+            ("suspicion", f"{suspicion} ({marks})" if suspicion else ""),
+            ("senders", some(view.patterns if view.scope == "account" else (), 10)),
+            ("held", view.held),
+            ("of a day", _counts(found.get("day", {}))),
+        ]
     )
-    if found["history"]:
-        print()
-        print_table(
+    tables: list[tuple[tuple[str, ...], list[tuple[object, ...]]]] = [
+        (
+            ("limit", "of", "from", "set by"),
+            [(f"{one.most} {one.what} per {one.window}", one.of, one.origin, one.detail) for one in view.limits],
+        ),
+        (
             ("time", "what", "subject", "by", "until", "reason"),
             [
-                (when(s["time"]), s["change"], s["subject"], s["by"], when(s["until"]), s["reason"] or _limits(s))
-                for s in found["history"]
+                (when(s.time), s.change, s.subject, s.by, when(s.until), s.reason or _limits(s.limits))
+                for s in view.history
             ],
-        )
-    if found["decisions"]:
-        print()
-        print_table(
+        ),
+        (
+            ("note", "time", "by", "about", "text"),
+            [(note.id, when(note.time), note.by, note.subject, note.text) for note in view.notes],
+        ),
+        (
             ("id", "received", "action", "score", "sender", "subject"),
             [
                 (d["id"], when(d["received"]), d["action"], f"{d['score']:.1f}", d["sender"], d["subject"])
-                for d in found["decisions"]
+                for d in found.get("decisions", ())
             ],
-        )
-    return 0
+        ),
+    ]
+    for heading, rows in tables:
+        if rows:
+            print()
+            print_table(heading, rows)
 
 
-def _limits(standing: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in standing["limits"].items())
+def _limits(limits: dict[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in limits.items())
 
 
 def _suspend(arguments: argparse.Namespace) -> int:
-    from outbound_guard.desk.accounts import suspend
-
-    return _stand(arguments, suspend, until=_end)
+    return _decide(arguments, "suspend", until=_end(arguments, Room(arguments).clock.now()))
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    from outbound_guard.desk.accounts import resume
+    from outbound_guard.config import policy_of
 
-    return _stand(arguments, resume, forgets=True)
+    room = Room(arguments)
+    now = room.clock.now()
+    until = _end(arguments, now) or now + policy_of(room.config).probation.days * 86400
+    return _decide(arguments, "resume", until=0.0 if arguments.no_probation or until <= now else until)
 
 
 def _limit(arguments: argparse.Namespace) -> int:
-    from outbound_guard.desk.accounts import limit
-
     limits = {name: value for name in Limit.__struct_fields__ if (value := getattr(arguments, name))}
     if bool(limits) == arguments.none:
         arguments.parser.error("name at least one limit, or --none for the inherited ones")
-    return _stand(arguments, limit, limits=limits)
+    return _decide(arguments, "limit", limits=limits)
 
 
 def _exempt(arguments: argparse.Namespace) -> int:
-    from outbound_guard.desk.accounts import exempt
-
     if not arguments.reason or (arguments.duration is None and arguments.until is None):
         arguments.parser.error("an exemption needs --reason and an end: --for or --until")
-    return _stand(arguments, exempt, until=_end)
+    return _decide(arguments, "exempt", until=_end(arguments, Room(arguments).clock.now()))
 
 
-def _stand(arguments: argparse.Namespace, act: Any, *, until: Any = None, forgets: bool = False, **more: Any) -> int:
-    """One change of standing, and what there is to say about it."""
+def _decide(
+    arguments: argparse.Namespace, what: str, *, until: float = 0.0, limits: dict[str, int] | None = None
+) -> int:
+    """One act on all that were named, and what there is to say about it."""
+    from outbound_guard.desk.accounts.acts import Act, decide
+
     room = Room(arguments)
     scope = "sender" if arguments.sender else "account"
-    if until is not None:
-        more["until"] = until(arguments, room.clock.now())
-    if forgets:
-        # The customer has mended it; that we were wrong nobody says.
-        more["forget"] = partial(room.forget, mistake=False)
+    subjects = [(scope, subject) for subject in arguments.subjects]
+    act = Act(what=what, by=room.by, reason=arguments.reason, until=until, limits=limits or {})
     with room.ledger() as ledger, room.journal() as journal:
-        standing = asyncio.run(
-            act(ledger, journal, room.clock, scope, arguments.subject, by=room.by, reason=arguments.reason, **more)
-        )
+        # The customer has mended it; that we were wrong nobody says.
+        forget = partial(room.forget, mistake=False)
+        standings = asyncio.run(decide(ledger, journal, room.clock, subjects, act, forget))
     if arguments.json:
-        print_json({name: getattr(standing, name) for name in standing.__struct_fields__})
-    else:
+        found = [{name: getattr(standing, name) for name in standing.__struct_fields__} for standing in standings]
+        print_json(found[0] if len(subjects) == 1 else found)
+        return 0
+    for standing in standings:
         end = f" until {when(standing.until)}" if standing.until else ""
-        print(f"{scope} {harmless(standing.subject)} {standing.change}{end}")
-    return 0
-
-
-def _import(arguments: argparse.Namespace) -> int:
-    from outbound_guard.desk.errors import DeskError
-    from outbound_guard.desk.importing import import_accounts
-
-    room = Room(arguments)
-    try:
-        octets = sys.stdin.buffer.read() if arguments.file == "-" else Path(arguments.file).read_bytes()
-        text = octets.decode()
-    except UnicodeDecodeError as error:
-        raise DeskError(f"{arguments.file}: is not UTF-8 at octet {error.start}") from None
-    with room.journal() as journal:
-        accounts, senders = asyncio.run(import_accounts(journal, room.clock, text, by=room.by))
-    if arguments.json:
-        print_json({"accounts": accounts, "senders": senders})
-    else:
-        print(f"{accounts} accounts with {senders} senders taken in")
+        change = "is on probation" if standing.change == "probation" else standing.change
+        print(f"{scope} {harmless(standing.subject)} {change}{end}")
     return 0

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from outbound_guard.cli.room import Room, note
 from outbound_guard.cli.terminal import harmless, print_fields, print_json, print_table
 
 if TYPE_CHECKING:
-    from outbound_guard.blocklist.channels import Channels
     from outbound_guard.config import Config
-    from outbound_guard.desk.blocked import Finding
+    from outbound_guard.desk.blocked.finding import Finding
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -44,51 +45,46 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _classify(arguments: argparse.Namespace) -> int:
-    from outbound_guard.delivery.lines import meaning_of_line, reply_in
+    from outbound_guard.desk.blocked.answers import classified
 
     for octets in sys.stdin.buffer:
         line = octets.decode("utf-8", "replace").strip()
         if not line:
             continue
-        meaning, reply = meaning_of_line(line), reply_in(line)
+        found = classified(line)
         if arguments.json:
-            print_json(
-                {
-                    "class": meaning.class_,
-                    "provider": meaning.provider,
-                    "rule": meaning.rule or None,
-                    "side": meaning.side,
-                    "advice": meaning.advice,
-                    "code": reply.code or None,
-                    "enhanced": reply.enhanced or None,
-                }
-            )
+            print_json(found)
         else:
-            print(f"{meaning.class_:<32} {meaning.provider or '-':<14} {harmless(line[:200])}")
+            print(f"{found['class']:<32} {found['provider'] or '-':<14} {harmless(line[:200])}")
         # Somebody may be waiting for the answer to one line before writing the next.
         sys.stdout.flush()
     return 0
 
 
 def _blocked(arguments: argparse.Namespace) -> int:
-    from outbound_guard.desk.blocked import as_json, blocked
+    from outbound_guard.clock import SystemClock
+    from outbound_guard.desk.blocked.finding import as_json
+    from outbound_guard.desk.blocked.here import Ask, finding
     from outbound_guard.desk.errors import DeskError
 
     text, _ = _standard_input()
     if not text.strip():
         raise DeskError("nothing on standard input: paste a bounce, log lines, an address or a domain")
     config = _configuration(arguments)
-    own = _own(config)
-    finding = blocked(text, _channels(config), own=own, known=lambda subject: _known(arguments, config, subject))
+    if config is None and arguments.ask:
+        note("the lists were not asked: there is no configuration")
+    ask: Ask = "always" if arguments.ask else "never" if arguments.no_ask else "needed"
+    known = functools.partial(_known, arguments, config)
+    found = asyncio.run(finding(text, config, SystemClock(), known=known, ask=ask))
     if arguments.json:
-        print_json(as_json(finding))
+        print_json(as_json(found))
     else:
-        _print_finding(finding, own)
+        _print_finding(found, _own(config))
     return 0
 
 
 def _redact(arguments: argparse.Namespace) -> int:
-    from outbound_guard.desk.redaction import redact
+    from outbound_guard.desk.redaction.redact import redact
 
     text, charset = _standard_input()
     found = redact(text)
@@ -118,12 +114,6 @@ def _configuration(arguments: argparse.Namespace) -> Config | None:
     return config.load(path) if path is not None else None
 
 
-def _channels(config: Config | None) -> Channels:
-    from outbound_guard.blocklist import channels
-
-    return channels.packaged() if config is None else channels.channels_of(config)
-
-
 def _own(config: Config | None) -> tuple[str, ...]:
     from outbound_guard.blocklist.own import customers_of, own_subjects
 
@@ -134,50 +124,18 @@ def _own(config: Config | None) -> tuple[str, ...]:
 
 
 def _known(arguments: argparse.Namespace, config: Config | None, subject: str) -> Sequence[dict[str, Any]]:
-    """What lists say of an address or domain: the ledger's rows, or what they answer now."""
-    from outbound_guard.cli.room import Room, note
+    """What the ledger knows that lists say of an address or domain."""
     from outbound_guard.ledger import listing_queries
     from outbound_guard.ledger.database import LedgerError
 
-    if config is None:
-        if arguments.ask:
-            note("the lists were not asked: there is no configuration")
+    if config is None or not config.data_dir.is_dir():
         return ()
-    rows: Sequence[dict[str, Any]] = ()
-    if config.data_dir.is_dir():
-        try:
-            with Room(arguments).ledger() as ledger:
-                rows = listing_queries.listings(ledger, subjects=[subject])
-        except LedgerError as error:
-            note(f"the ledger was not asked: {error}")
-    resolvers = config.blocklist.resolvers or config.dns.resolvers
-    if arguments.ask or (not rows and resolvers and not arguments.no_ask):
-        return _asked(config, subject) or rows
-    return rows
-
-
-def _asked(config: Config, subject: str) -> list[dict[str, Any]]:
-    """What the lists answer now."""
-    import msgspec
-
-    from outbound_guard.blocklist.asking import Asking
-    from outbound_guard.blocklist.lists import lists_of
-    from outbound_guard.clock import SystemClock
-    from outbound_guard.dns import Questions
-
-    settings = config.blocklist
-
-    async def ask() -> list[dict[str, Any]]:
-        asking = Asking(
-            lists_of(config),
-            Questions(settings.resolvers or config.dns.resolvers),
-            SystemClock(),
-            per_second=settings.per_second,
-            per_second_per_list=settings.per_second_per_list,
-        )
-        return [msgspec.to_builtins(listing) for listing in await asking.answers((subject,))]
-
-    return asyncio.run(ask())
+    try:
+        with Room(arguments).ledger() as ledger:
+            return listing_queries.listings(ledger, subjects=[subject])
+    except LedgerError as error:
+        note(f"the ledger was not asked: {error}")
+        return ()
 
 
 def _print_finding(finding: Finding, own: Sequence[str]) -> None:

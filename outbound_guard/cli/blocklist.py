@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from outbound_guard.blocklist.listing import Listing
     from outbound_guard.blocklist.lists import Lists
     from outbound_guard.config import Config
+    from outbound_guard.desk.addresses.times import ListingTime
 
 _MARKS = {"listed": "X", "clean": ".", "unknown": "?"}
 _LONG = 30.0
@@ -138,10 +139,15 @@ def _meant(arguments: argparse.Namespace, config: Config, *, everywhere: bool) -
 
 
 def _show(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from outbound_guard.blocklist import findings
     from outbound_guard.blocklist.own import customers_of, subject_of
+    from outbound_guard.desk.addresses.matrix import listed_times
     from outbound_guard.ledger import listing_queries
 
-    customers = customers_of(configuration(arguments))
+    config = configuration(arguments)
+    customers = customers_of(config)
     subject = ""
     if arguments.subject:
         try:
@@ -152,6 +158,8 @@ def _show(arguments: argparse.Namespace) -> int:
         rows = listing_queries.listings(ledger, subjects=[subject] if subject else ())
         history = listing_queries.history_of(ledger, subject, arguments.limit)
         addresses = listing_queries.own_addresses(ledger)
+        times = listed_times(ledger, subject=subject) if subject else []
+    found = findings.load(config.data_dir).found.get(subject)
     addresses = [row for row in addresses if not subject or row["address"] == subject]
     if arguments.json:
         print_json(
@@ -162,6 +170,7 @@ def _show(arguments: argparse.Namespace) -> int:
                 "addresses": addresses,
                 "history": [row | {"codes": row["codes"].split()} for row in history],
             }
+            | ({"times": msgspec.to_builtins(times), "identity": msgspec.to_builtins(found)} if subject else {})
         )
         return 0
     if arguments.history:
@@ -172,7 +181,8 @@ def _show(arguments: argparse.Namespace) -> int:
         return 0
     if subject:
         print_fields([("account", customers.get(subject, ""))])
-        _print_one(rows, addresses, history)
+        print_fields([("a receiver could object", text) for text in (found.identity.problems if found else ())])
+        _print_one(rows, addresses, times)
     else:
         _print_matrix(rows, addresses, customers)
     return 0
@@ -208,7 +218,7 @@ def _mark(row: dict[str, Any]) -> str:
     return "x" if row["state"] == "unknown" and row["known"] == "listed" else _MARKS[row["state"]]
 
 
-def _print_one(rows: list[dict[str, Any]], addresses: list[dict[str, Any]], history: list[dict[str, Any]]) -> None:
+def _print_one(rows: list[dict[str, Any]], addresses: list[dict[str, Any]], times: list[ListingTime]) -> None:
     for row in addresses:
         print_fields([("pool", row["pool"]), ("state", f"{row['state']} since {when(row['since'])}"), ("", "")])
         print_fields([("reason", row["reason"])])
@@ -217,9 +227,12 @@ def _print_one(rows: list[dict[str, Any]], addresses: list[dict[str, Any]], hist
         ("list", "state", "code", "first seen", "last seen", "reason"),
         [(r["zone"], r["state"], r["codes"], when(r["first_seen"]), when(r["last_seen"]), r["reason"]) for r in rows],
     )
-    if history:
+    if times:
         print()
-        _print_history(history)
+        print_table(
+            ("listed by", "from", "to", "code", "reason"),
+            [(t.zone, when(t.since), when(t.until) or "now", ", ".join(t.codes), t.reason) for t in times],
+        )
 
 
 def _print_history(history: list[dict[str, Any]]) -> None:

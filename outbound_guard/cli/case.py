@@ -44,7 +44,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     listing = acts.add_parser("list", parents=[common], help="open cases, the newest first")
     listing.add_argument("--state", choices=("open", "closed", "all"), default="open")
     listing.add_argument("--stage", choices=STAGES)
-    listing.add_argument("--owner")
+    listing.add_argument("--owner", help="nobody: those without one")
+    listing.add_argument("--overdue", action="store_true", help="only what should have been done by now")
+    listing.add_argument("--find", default="", metavar="TEXT", help="a part of its id, title, address or list")
     listing.set_defaults(run=list_cases)
 
     show = _act(acts, common, "show", "everything about one case", show_case, by=False)
@@ -104,6 +106,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     close.add_argument("--summary", required=True)
     close.add_argument("--unfinished", default="", metavar="WHY", help="close it although something is open")
     _act(acts, common, "reopen", "open a closed case again", _reopen).add_argument("--reason", required=True)
+
+    merge = _act(acts, common, "merge", "close it as part of another open case, which takes over", _merge)
+    merge.add_argument("into", metavar="OTHER", help="the case that goes on")
 
     figures = acts.add_parser("numbers", parents=[common], help="times, causes, and what came back")
     figures.add_argument("--since", type=duration, metavar="DURATION", help="cases opened in the last 30d, ...")
@@ -249,6 +254,12 @@ def _reopen(arguments: argparse.Namespace) -> int:
     from outbound_guard.desk.cases import acts
 
     return _do(arguments, lambda person: acts.reopen(person, arguments.id, arguments.reason))
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    from outbound_guard.desk.cases import merging
+
+    return _do(arguments, lambda person: merging.merge(person, arguments.id, arguments.into))
 
 
 def _work(arguments: argparse.Namespace, act: Callable[[Person], Awaitable[Any]]) -> Any:

@@ -15,13 +15,19 @@ from outbound_guard.cli.terminal import harmless, print_fields, print_json, prin
 def list_cases(arguments: argparse.Namespace) -> int:
     """`case list`."""
     from outbound_guard.desk.cases.showing import case_list
+    from outbound_guard.ledger.case_lists import CaseFilters
 
     room = Room(arguments)
-    state = "" if arguments.state == "all" else arguments.state
+    now = room.clock.now()
+    filters = CaseFilters(
+        state="" if arguments.state == "all" else arguments.state,
+        stage=arguments.stage or "",
+        owner=arguments.owner or "",
+        overdue_at=now if arguments.overdue else 0.0,
+        text=arguments.find,
+    )
     with room.ledger() as ledger:
-        found = asyncio.run(
-            case_list(ledger, room.clock.now(), state=state, stage=arguments.stage or "", owner=arguments.owner or "")
-        )
+        found = asyncio.run(case_list(ledger, now, filters))
     if arguments.json:
         print_json(found)
     elif found:

@@ -13,7 +13,7 @@ from outbound_guard.cli.room import note
 from outbound_guard.cli.terminal import harmless, print_json
 
 if TYPE_CHECKING:
-    from outbound_guard.desk.why import Why
+    from outbound_guard.desk.policy.why import Why
     from outbound_guard.mail import Verdict
 
 

@@ -1,9 +1,10 @@
-"""`held list|show|release|delete`: mail that waits for time or for a person."""
+"""`held list|show|release|delete|return`: mail that waits for time or for a person."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from outbound_guard.cli.room import Room, note
 from outbound_guard.cli.terminal import harmless, print_fields, print_json, print_table, some, when
 from outbound_guard.cli.times import duration
-from outbound_guard.cli.weights import learning
 
 if TYPE_CHECKING:
     from outbound_guard.config import Policy
+    from outbound_guard.desk.held.teaching import Teaching
     from outbound_guard.ledger.journal import Journal
     from outbound_guard.ledger.queries import Filters
     from outbound_guard.spool import Entry, Spool
@@ -36,7 +37,7 @@ CONTRACT = (
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the commands to the command line."""
-    held = commands.add_parser("held", help="see, release or delete held mail")
+    held = commands.add_parser("held", help="see, release, delete or return held mail")
     acts = held.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     listing = acts.add_parser("list", parents=[common], help="what is held or in quarantine, oldest first")
@@ -56,6 +57,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     for name, what, run in (
         ("release", "deliver messages after all", _release),
         ("delete", "delete messages for good", _delete),
+        ("return", "return messages to their senders with a report, as far as the account owns the address", _return),
     ):
         act = acts.add_parser(name, parents=[common], help=what)
         act.add_argument("ids", nargs="*", metavar="ID")
@@ -68,7 +70,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
                 action="store_true",
                 help="do not clear what speaks against sender and text: the release says nothing about them",
             )
-        else:
+        elif name == "delete":
             act.add_argument(
                 "--abuse", action="store_true", help="confirm it as abuse: the same text is stopped from everybody"
             )
@@ -99,7 +101,7 @@ def _filters(arguments: argparse.Namespace, now: float, limit: int) -> Filters:
 def _list(arguments: argparse.Namespace) -> int:
     import msgspec
 
-    from outbound_guard.desk.held import held_list
+    from outbound_guard.desk.held.mail import held_list
 
     room = Room(arguments)
     with room.ledger() as ledger:
@@ -133,7 +135,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     from outbound_guard.config import ConfigError, policy_of
     from outbound_guard.desk.errors import DeskError
-    from outbound_guard.desk.held import held_show
+    from outbound_guard.desk.held.mail import held_show
     from outbound_guard.spool import NotInSpool
 
     room = Room(arguments)
@@ -200,57 +202,57 @@ def _print_one(found: dict[str, Any], policy: Policy | None) -> None:
 
 
 def _release(arguments: argparse.Namespace) -> int:
-    from outbound_guard.desk.held import release
+    from outbound_guard.desk.held.mail import release
 
-    async def act(spool: Spool, journal: Journal, id_: str) -> Entry:
-        async def honest(entry: Entry) -> None:
-            await room.forget(entry.sender, entry.account, mistake=True)
-            await room.judged(entry.fingerprint, good=True)
-            await learn(journal, entry)
-
-        teach = None if arguments.keep_suspicion else honest
+    async def act(room: Room, spool: Spool, journal: Journal, teaching: Teaching, id_: str) -> Entry:
+        teach = None if arguments.keep_suspicion else teaching.honest
         return await release(spool, journal, room.clock, id_, by=room.by, reason=arguments.reason, teach=teach)
 
-    room = Room(arguments)
-    with learning(room, abuse=False) as learn:
-        return _each(arguments, room, act, "released")
+    return _each(arguments, act, "released")
 
 
 def _delete(arguments: argparse.Namespace) -> int:
-    from outbound_guard.desk.held import delete
+    from outbound_guard.desk.held.mail import delete
 
-    async def act(spool: Spool, journal: Journal, id_: str) -> Entry:
-        async def abuse(entry: Entry) -> None:
-            await room.judged(entry.fingerprint, good=False)
-            await learn(journal, entry)
-
-        teach = abuse if arguments.abuse else None
+    async def act(room: Room, spool: Spool, journal: Journal, teaching: Teaching, id_: str) -> Entry:
+        teach = teaching.abuse if arguments.abuse else None
         return await delete(spool, journal, room.clock, id_, by=room.by, reason=arguments.reason, teach=teach)
 
-    room = Room(arguments)
-    with learning(room, abuse=True) as learn:
-        return _each(arguments, room, act, "deleted")
+    return _each(arguments, act, "deleted")
+
+
+def _return(arguments: argparse.Namespace) -> int:
+    from outbound_guard.desk.held.mail import give_back
+
+    async def act(room: Room, spool: Spool, journal: Journal, teaching: Teaching, id_: str) -> Entry:
+        hostname = room.config.server.hostname or socket.getfqdn()
+        return await give_back(spool, journal, room.clock, id_, hostname=hostname, by=room.by, reason=arguments.reason)
+
+    return _each(arguments, act, "returned")
 
 
 def _each(
-    arguments: argparse.Namespace, room: Room, act: Callable[[Spool, Journal, str], Awaitable[Entry]], done: str
+    arguments: argparse.Namespace,
+    act: Callable[[Room, Spool, Journal, Teaching, str], Awaitable[Entry]],
+    done: str,
 ) -> int:
     """Do it to every message that is named or meant."""
     from outbound_guard.desk.errors import DeskError
 
+    room = Room(arguments)
     ids = _meant(arguments, room)
     results: list[dict[str, str]] = []
 
-    async def all_of_them(spool: Spool, journal: Journal) -> None:
+    async def all_of_them(spool: Spool, journal: Journal, teaching: Teaching) -> None:
         for id_ in ids:
             try:
-                await act(spool, journal, id_)
+                await act(room, spool, journal, teaching, id_)
                 results.append({"id": id_, "result": done})
             except DeskError as error:
                 results.append({"id": id_, "result": "failed", "error": str(error)})
 
-    with room.spool() as spool, room.journal() as journal:
-        asyncio.run(all_of_them(spool, journal))
+    with room.spool() as spool, room.journal() as journal, room.teaching(journal) as teaching:
+        asyncio.run(all_of_them(spool, journal, teaching))
     if arguments.json:
         print_json(results)
     for result in results:

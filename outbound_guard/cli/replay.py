@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     replay.add_argument("--model", metavar="FILE", help="the candidate's content model")
     replay.add_argument("--out", metavar="FILE", help="where the (candidate's) run goes, one line a transaction")
     replay.add_argument("--all", action="store_true", help=f"all senders that differ, not only the first {SHOWN}")
+    replay.add_argument(
+        "--progress", action="store_true", help="say on stderr how far it is: lines of run (1 or 2), transactions"
+    )
     replay.set_defaults(run=_replay, parser=replay)
 
 
@@ -45,7 +48,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     trace = Path(arguments.trace)
     if not arguments.policy and not arguments.model:
         name, policy, model = _in_force(arguments.config)
-        run = replay.run(trace, policy, model)
+        run = replay.run(trace, policy, model, _telling(arguments, 1))
         _write(run, arguments.out)
         _print_counts(run)
         return 0
@@ -55,9 +58,10 @@ def _replay(arguments: argparse.Namespace) -> int:
     # The one in force first: should it or the trace be unusable, that is known before the longer half of the work.
     name, in_force, its_model = _in_force(arguments.config)
     _say(f"replaying under {name}")
-    before = replay.run(trace, in_force, its_model)
+    before = replay.run(trace, in_force, its_model, _telling(arguments, 1))
     _say("replaying under the candidate")
-    after = replay.run(trace, policy if arguments.policy else in_force, model or its_model)
+    candidate_policy = policy if arguments.policy else in_force
+    after = replay.run(trace, candidate_policy, model or its_model, _telling(arguments, 2))
     _write(after, arguments.out)
     candidate = " with ".join(filter(None, (arguments.policy or name, arguments.model)))
     report = compare(trace, (name, before), (candidate, after))
@@ -74,6 +78,16 @@ def _replay(arguments: argparse.Namespace) -> int:
     else:
         _print(report, left)
     return 0
+
+
+def _telling(arguments: argparse.Namespace, run: int) -> Callable[[int], None]:
+    """Says how many transactions of a run are done, if that is wanted."""
+
+    def tell(transactions: int) -> None:
+        if arguments.progress:
+            print(run, transactions, file=sys.stderr, flush=True)
+
+    return tell
 
 
 def _say(text: str) -> None:

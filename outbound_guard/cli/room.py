@@ -17,6 +17,7 @@ from outbound_guard import config
 from outbound_guard.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
+    from outbound_guard.desk.held.teaching import Teaching
     from outbound_guard.ledger.database import Ledger
     from outbound_guard.ledger.journal import Journal
     from outbound_guard.reputation import Reputation
@@ -33,8 +34,6 @@ class Room:
         self.config = configuration(arguments)
         self.clock: Clock = SystemClock()
         self.by = getattr(arguments, "by", None) or _login()
-        self._told: set[object] = set()
-        """What the memory was told about already: senders with their accounts, and texts."""
 
     @property
     def journal_dir(self) -> Path:
@@ -83,38 +82,39 @@ class Room:
 
         If that fails this says so: what was asked for is done all the same.
         """
-        if (sender, account) in self._told:
-            return
-        self._told.add((sender, account))
-        async with self._memory(f"the suspicion of {sender or account} stays") as memory:
-            await memory.pardon(sender, account, self.clock.now(), mistake=mistake)
+        from outbound_guard.desk.held.teaching import Teaching
 
-    async def judged(self, fingerprint: int, *, good: bool) -> None:
-        """Let all relays know what a person thinks of a text, by its fingerprint; says so if that fails."""
-        if not fingerprint or fingerprint in self._told:
-            return
-        self._told.add(fingerprint)
-        async with self._memory("the text is judged as before") as memory:
-            memory.judged(fingerprint, good=good)
+        await Teaching(self.memory, None, self.clock, note).forget(sender, account, mistake=mistake)
+
+    @contextmanager
+    def teaching(self, journal: Journal) -> Iterator[Teaching]:
+        """What an act teaches, as far as the configuration wants that; says so if something cannot be taught."""
+        from outbound_guard.desk.held.teaching import Teaching
+        from outbound_guard.desk.policy.weights import Lessons
+
+        with contextlib.ExitStack() as stack:
+
+            def lessons() -> Lessons:
+                hold = config.policy_of(self.config).threshold.hold
+                return Lessons(stack.enter_context(self.ledger()), journal, self.clock, hold, by=self.by)
+
+            yield Teaching(self.memory, lessons if self.config.policy.learn else None, self.clock, note)
 
     @asynccontextmanager
-    async def _memory(self, otherwise: str) -> AsyncIterator[Reputation]:
-        """The memory of the relays; if it cannot be reached, `otherwise` is what people are told."""
+    async def memory(self) -> AsyncIterator[Reputation]:
+        """The memory of the relays; what it was told is there at the end. Raises StateDown, ConfigError."""
         from outbound_guard.reputation import Reputation
-        from outbound_guard.state import State, StateDown
+        from outbound_guard.state import State
         from outbound_guard.state.embedded import socket_path
 
         settings = self.config.state
+        url = f"unix://{socket_path(self.config.data_dir)}" if settings.url == "embedded" else settings.url
+        state = await State.connect(url, timeout=max(settings.timeout, 2.0), count=lambda *_, **__: None)
         try:
-            url = f"unix://{socket_path(self.config.data_dir)}" if settings.url == "embedded" else settings.url
-            state = await State.connect(url, timeout=max(settings.timeout, 2.0), count=lambda *_, **__: None)
-            try:
-                yield Reputation(state)
-                await state.flush()
-            finally:
-                await state.close()
-        except (StateDown, config.ConfigError) as error:
-            note(f"{otherwise}, since the state cannot be reached: {error}")
+            yield Reputation(state)
+            await state.flush()
+        finally:
+            await state.close()
 
     def _settle(self, slot: str) -> None:
         """So that the next command sees what this one did: wait a little for the scribe, or do its work."""

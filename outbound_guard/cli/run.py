@@ -15,12 +15,16 @@ from outbound_guard.cli import (
     blocklist,
     case,
     explain,
+    feedback,
     held,
     history,
+    message,
     replay,
     service,
     setup,
+    suppression,
     train,
+    user,
     weights,
 )
 
@@ -43,7 +47,8 @@ def parser() -> argparse.ArgumentParser:
         )
     top.add_argument("--version", action="version", version=f"outbound-guard {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (service, explain, replay, train, held, weights, account, blocklist, case, history, setup, answers):
+    mail = (explain, replay, train, held, message, weights, account, feedback, suppression)
+    for group in (service, *mail, user, blocklist, case, history, setup, answers):
         group.add(commands, common)
     return top
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,12 @@ url = "embedded"                 # what happened: SQLite in data_dir
 mode = "sink"
 
 [policy]
+file = "policy.toml"             # thresholds, limits, signals; the console changes it, or you do (then reload)
 mode = "enforce"                 # "observe" scores and records everything, but changes no reply and holds nothing
+"""
+POLICY = """\
+# The policy of Outbound Guard: how evidence becomes actions. What is not said here has its packaged value, so this file
+# may stay as it is. docs/configuration.md and docs/signals.md have every setting; the console shows what is in force.
 """
 
 
@@ -56,15 +62,21 @@ def _init(arguments: argparse.Namespace) -> int:
 
     path = Path(arguments.file or arguments.config or DEFAULT)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # O_EXCL: what somebody has written is never overwritten.
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    with open(fd, "w", encoding="utf-8") as file:
-        file.write(STARTING.format(data_dir=_data_dir(path.absolute().parent)))
+    _write(path, STARTING.format(data_dir=_data_dir(path.absolute().parent)))
+    with contextlib.suppress(FileExistsError):
+        _write(path.parent / "policy.toml", POLICY)
     if arguments.json:
         print_json({"file": str(path)})
     else:
         print(f"{path} written. It listens on 127.0.0.1:2525 and sends nothing until a next hop is named in it.")
     return 0
+
+
+def _write(path: Path, text: str) -> None:
+    # O_EXCL: what somebody has written is never overwritten.
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    with open(fd, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _data_dir(folder: Path) -> str:

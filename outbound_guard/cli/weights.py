@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from outbound_guard.cli.room import Room, note
 from outbound_guard.cli.terminal import print_json, print_table, when
 
 if TYPE_CHECKING:
-    from outbound_guard.ledger.journal import Journal
     from outbound_guard.ledger.records import WeightChange
-    from outbound_guard.spool import Entry
-
-Learn = Callable[["Journal", "Entry"], Awaitable[None]]
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -35,43 +29,6 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     undo.add_argument("id", metavar="ID")
 
 
-@contextmanager
-def learning(room: Room, *, abuse: bool) -> Iterator[Learn]:
-    """Learns from messages that were released, or confirmed as abuse, as far as the configuration wants that.
-
-    If something cannot be learned this says so, once: what was asked for is done all the same.
-    """
-    from outbound_guard.config import ConfigError
-    from outbound_guard.desk.errors import DeskError
-    from outbound_guard.desk.weights import Lessons
-    from outbound_guard.ledger.database import LedgerError
-
-    failed = False
-    with ExitStack() as stack:
-        lessons: Lessons | None = None
-
-        async def learn(journal: Journal, entry: Entry) -> None:
-            nonlocal failed, lessons
-            if failed or not room.config.policy.learn:
-                return
-            try:
-                if lessons is None:
-                    ledger = stack.enter_context(room.ledger())
-                    lessons = Lessons(ledger, journal, room.clock, _hold(room), by=room.by)
-                await lessons.learn(entry, abuse=abuse)
-            except (LedgerError, DeskError, ConfigError) as error:
-                failed = True
-                note(f"the weights of the signals stay: {error}")
-
-        yield learn
-
-
-def _hold(room: Room) -> float:
-    from outbound_guard.config import policy_of
-
-    return policy_of(room.config).threshold.hold
-
-
 def _act(acts: Any, common: argparse.ArgumentParser, name: str, what: str, run: Any) -> argparse.ArgumentParser:
     act: argparse.ArgumentParser = acts.add_parser(name, parents=[common], help=what)
     act.add_argument("--reason", default="", help="why; stands in history and audit")
@@ -81,7 +38,7 @@ def _act(acts: Any, common: argparse.ArgumentParser, name: str, what: str, run: 
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from outbound_guard.desk.weights import weights_show
+    from outbound_guard.desk.policy.weights import weights_show
 
     room = Room(arguments)
     with room.ledger() as ledger:
@@ -140,7 +97,7 @@ def _history(arguments: argparse.Namespace) -> int:
 
 
 def _reset(arguments: argparse.Namespace) -> int:
-    from outbound_guard.desk.weights import weights_reset
+    from outbound_guard.desk.policy.weights import weights_reset
 
     room = Room(arguments)
     with room.ledger() as ledger, room.journal() as journal:
@@ -149,7 +106,7 @@ def _reset(arguments: argparse.Namespace) -> int:
 
 
 def _undo(arguments: argparse.Namespace) -> int:
-    from outbound_guard.desk.weights import weights_undo
+    from outbound_guard.desk.policy.weights import weights_undo
 
     room = Room(arguments)
     with room.ledger() as ledger, room.journal() as journal:

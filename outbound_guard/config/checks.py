@@ -7,16 +7,16 @@ import ipaddress
 import itertools
 import math
 import re
-import ssl
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from outbound_guard.config.addresses import host_port, networks
+from outbound_guard.config.files import certificate, readable
 from outbound_guard.config.policy import Policy
 from outbound_guard.config.reading import Mistake
-from outbound_guard.config.settings import Config, Delivery, Identity, Listener, Scanner
+from outbound_guard.config.settings import Config, Delivery, Identity, Scanner
 
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _FIELD_NAME = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322 2.2
@@ -46,25 +46,53 @@ def check(config: Config) -> None:
     _positive("state", config.state, "timeout", "max_memory")
     _positive("ledger", config.ledger, "keep_days")
     _positive("spool", config.spool, "hold_expiry")
+    _retention(config)
+    _positive("console", config.console, "idle_seconds", "session_seconds")
     _positive("recording", config.recording, "keep_days", "max_bytes")
     _urls(config)
     _delivery(config)
+    _dkim(config)
     if config.policy.file:
-        _file(config, "policy.file", config.policy.file)
+        readable(config, "policy.file", config.policy.file)
     if config.policy.model:
-        _file(config, "policy.model", config.policy.model)
+        readable(config, "policy.model", config.policy.model)
     for number, resolver in enumerate(config.dns.resolvers):
         _resolver(f"dns.resolvers[{number}]", resolver)
     _scanners(config)
     _cases(config)
     _blocklist(config)
+    _feedback(config)
+
+
+def _retention(config: Config) -> None:
+    days = config.retention.cases
+    if 0 < days < config.cases.reopen_days:
+        raise Mistake(
+            "retention.cases",
+            f"{days} is shorter than cases.reopen_days ({config.cases.reopen_days}), for which a case may come back; "
+            "name at least as many days, or 0 for ever",
+        )
+
+
+def _feedback(config: Config) -> None:
+    feedback = config.feedback
+    _networks("feedback.networks", feedback.networks)
+    _networks("feedback.trusted", feedback.trusted)
+    if feedback.message_size < 65_536:
+        raise Mistake("feedback.message_size", f"{feedback.message_size} is too small; at least 65536")
+    for number, name in enumerate(feedback.recipients):
+        if not re.fullmatch(r"[^\s@<>]{1,64}(?:@[^\s@<>]{1,255})?", name):
+            where = f"feedback.recipients[{number}]"
+            raise Mistake(where, f'"{name}" is no address and no local part; expected "fbl" or "fbl@example.net"')
+    if feedback.address and not feedback.recipients:
+        raise Mistake("feedback.recipients", "is empty; name the addresses that reports come to, or their local parts")
 
 
 def _blocklist(config: Config) -> None:
     if config.blocklist.file:
-        _file(config, "blocklist.file", config.blocklist.file)
+        readable(config, "blocklist.file", config.blocklist.file)
     if config.blocklist.channels:
-        _file(config, "blocklist.channels", config.blocklist.channels)
+        readable(config, "blocklist.channels", config.blocklist.channels)
     for number, resolver in enumerate(config.blocklist.resolvers):
         _resolver(f"blocklist.resolvers[{number}]", resolver)
     _positive("blocklist", config.blocklist, "per_second", "per_second_per_list")
@@ -158,6 +186,8 @@ def check_policy(policy: Policy) -> None:
     if policy.hold.longest < policy.hold.wait:
         raise Mistake("hold.longest", f"{policy.hold.longest:g} is shorter than hold.wait ({policy.hold.wait:g})")
     _positive("defer", policy.defer, "retry_after")
+    if not 0 < policy.probation.thresholds <= 1:
+        raise Mistake("probation.thresholds", f"{policy.probation.thresholds:g} is not above 0, at most 1")
     for number, rule in enumerate(policy.allow):
         where = f"allow[{number}]"
         if not (rule.account or rule.sender or rule.server or rule.mail_from):
@@ -206,11 +236,17 @@ def _listeners(config: Config) -> None:
         for network, text in zip(networks(listener.trusted), listener.trusted, strict=True):
             if network.prefixlen == 0:
                 raise Mistake(f"{where}.trusted", f'"{text}" makes an open relay; name the networks of your servers')
-        _certificate(where, listener, config)
+        if listener.tls != "none":
+            certificate(config, where, listener.certificate, listener.private_key, f'tls = "{listener.tls}"')
         if listener.auth != "none" and not config.auth.passwords:
             raise Mistake("auth.passwords", f'is needed for auth = "{listener.auth}" of {where}; name a file')
+    _own_address("feedback.address", config.feedback.address, taken)
     _own_address("console.address", config.console.address, taken)
     _own_address("metrics.address", config.metrics.address, taken)
+    console = config.console
+    if console.certificate or console.private_key:
+        certificate(config, "console", console.certificate, console.private_key, "https")
+    _networks("console.proxies", console.proxies)
 
 
 def _own_address(where: str, text: str, taken: dict[str, str]) -> None:
@@ -224,29 +260,9 @@ def _own_address(where: str, text: str, taken: dict[str, str]) -> None:
         raise Mistake(where, f'"{text}" is already the address of {taken[text].removesuffix(".address")}')
 
 
-def _certificate(where: str, listener: Listener, config: Config) -> None:
-    if listener.tls == "none":
-        return
-    for key in ("certificate", "private_key"):
-        if not getattr(listener, key):
-            raise Mistake(f"{where}.{key}", f'is needed for tls = "{listener.tls}"; name a PEM file')
-        _file(config, f"{where}.{key}", getattr(listener, key))
-    try:
-        # Without an answer for it, OpenSSL would ask the terminal for the passphrase of an encrypted key.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-            config.resolve(listener.certificate), config.resolve(listener.private_key), password=lambda: b""
-        )
-    except ssl.SSLError as error:
-        raise Mistake(
-            f"{where}.certificate",
-            f"cannot be used with private_key ({error.reason or 'not PEM, or with a passphrase'}); expected two PEM "
-            "files that belong together, the key without passphrase",
-        ) from None
-
-
 def _auth(config: Config) -> None:
     if config.auth.passwords:
-        _file(config, "auth.passwords", config.auth.passwords)
+        readable(config, "auth.passwords", config.auth.passwords)
     for number, pattern in enumerate(config.auth.server_logins):
         if not pattern.strip("*?[]! "):
             raise Mistake(
@@ -305,14 +321,17 @@ def _urls(config: Config) -> None:
 
 def _delivery(config: Config) -> None:
     delivery = config.delivery
-    if delivery.mode == "direct":
-        raise Mistake("delivery.mode", '"direct" is not available yet; use "smarthost" or "sink"')
     if not delivery.retry:
         raise Mistake("delivery.retry", "is empty; expected seconds until each next try, for example [5, 30, 120, 600]")
     for number, wait in enumerate(delivery.retry):
         if wait <= 0:
             raise Mistake(f"delivery.retry[{number}]", f"{wait:g} is not possible; it must be more than 0")
-    _positive("delivery", delivery, "expiry")
+    _positive("delivery", delivery, "expiry", "port", "connections", "patience")
+    if delivery.port > 65535:
+        raise Mistake("delivery.port", f"{delivery.port} is no port; usually 25")
+    _networks("delivery.private_networks", delivery.private_networks)
+    if delivery.feedback_id and not re.fullmatch(r"[A-Za-z0-9]{5,15}", delivery.feedback_id):
+        raise Mistake("delivery.feedback_id", f'"{delivery.feedback_id}" is not made of 5 to 15 letters and digits')
     if delivery.mode == "smarthost" and not any(pool.smarthosts for pool in delivery.pool):
         # A slip must never swallow mail.
         raise Mistake(
@@ -321,6 +340,20 @@ def _delivery(config: Config) -> None:
             'name one, or say mode = "sink" to write mail to data_dir/sink instead of sending it',
         )
     _pools(delivery, config)
+
+
+def _dkim(config: Config) -> None:
+    known: dict[tuple[str, str], int] = {}
+    for number, table in enumerate(config.dkim):
+        where = f"dkim[{number}]"
+        if not _is_domain(table.domain) or not table.domain.isascii():
+            raise Mistake(f"{where}.domain", f'"{table.domain}" is no domain; expected one like "example.net"')
+        if not _HOST.fullmatch(table.selector) or len(table.selector) > 63:
+            raise Mistake(f"{where}.selector", f'"{table.selector}" is no selector; expected one like "guard1"')
+        pair = (table.domain.lower(), table.selector.lower())
+        if known.setdefault(pair, number) != number:
+            raise Mistake(f"{where}.selector", f'"{table.selector}" is already that of dkim[{known[pair]}]')
+        readable(config, f"{where}.private_key", table.private_key)
 
 
 def _pools(delivery: Delivery, config: Config) -> None:
@@ -345,12 +378,14 @@ def _pools(delivery: Delivery, config: Config) -> None:
                 raise Mistake(f"{where}.smarthosts[{place}]", f'"{host}" is no host name')
         for place, address in enumerate(pool.source_addresses):
             _ip(f"{where}.source_addresses[{place}]", address)
+        if pool.user and not pool.smarthosts:
+            raise Mistake(f"{where}.user", "is for AUTH to smarthosts, and this pool has none")
         if bool(pool.user) != bool(pool.password_file):
             key = "password_file" if pool.user else "user"
             raise Mistake(f"{where}.{key}", "is missing; AUTH needs user and password_file")
         for key in ("password_file", "ca_file"):
             if getattr(pool, key):
-                _file(config, f"{where}.{key}", getattr(pool, key))
+                readable(config, f"{where}.{key}", getattr(pool, key))
         _positive(where, pool, "connections", "connect_seconds", "reply_seconds")
 
 
@@ -383,14 +418,3 @@ def _networks(where: str, texts: Sequence[str]) -> None:
             raise Mistake(
                 f"{where}[{number}]", f'"{text}" is no network; expected one like "192.0.2.0/24", "192.0.2.7" or "::1"'
             ) from None
-
-
-def _file(config: Config, where: str, name: str) -> None:
-    path = config.resolve(name)
-    try:
-        with path.open("rb") as file:
-            file.read(1)
-    except OSError as error:
-        raise Mistake(
-            where, f'"{name}" cannot be read ({error.strerror}); paths start at the folder of this file'
-        ) from None

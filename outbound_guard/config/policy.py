@@ -24,7 +24,7 @@ class Thresholds(Table, frozen=True):
 class Hold(Table, frozen=True):
     """[hold]"""
 
-    wait: float = 600.0
+    wait: float = 300.0
     """Seconds until a message held on suspicion is looked at again; later a quarter of the time it was held already."""
     longest: float = 21_600.0
     """Seconds after which a hold about volume alone drains, and any other hold waits for a person."""
@@ -55,6 +55,11 @@ class Limit(Table, frozen=True):
         """This limit where it says something, else `outer`'s."""
         return Limit(**{f: getattr(self, f) or getattr(outer, f) for f in self.__struct_fields__})
 
+    def within(self, other: Limit) -> Limit:
+        """The stricter of both in each field."""
+        fields = {f: (getattr(self, f), getattr(other, f)) for f in self.__struct_fields__}
+        return Limit(**{f: min(both) or max(both) for f, both in fields.items()})
+
 
 @functools.lru_cache(1024)
 def _in_force(limit: Limit) -> tuple[tuple[str, str, int], ...]:
@@ -73,6 +78,17 @@ class LimitTables(Table, frozen=True):
     """What happens to mail beyond a limit."""
     account: Limit = Limit(recipients_per_hour=10_000, recipients_per_day=60_000)
     sender: Limit = Limit(recipients_per_hour=6_000, recipients_per_day=40_000)
+
+
+class Probation(Table, frozen=True):
+    """[probation]: what holds for a time after a sender or account was resumed."""
+
+    days: float = 7.0
+    """So long it lasts; 0: there is none."""
+    thresholds: float = 0.6
+    """What the thresholds are multiplied by meanwhile."""
+    limit: Limit = Limit(recipients_per_hour=200, recipients_per_day=1000)
+    """The most that may be sent meanwhile, whatever else is allowed: by the sender, or by all of the account."""
 
 
 class Allow(Table, frozen=True):
@@ -104,6 +120,7 @@ class Policy(Table, frozen=True):
     defer: Defer = Defer()
     limit: LimitTables = LimitTables()
     quarantine: Quarantine = Quarantine()
+    probation: Probation = Probation()
     allow: tuple[Allow, ...] = ()
     signal: dict[str, dict[str, Any]] = {}  # noqa: RUF012 -- msgspec gives every instance its own.
     """One table a signal; what may stand in it is the signal's own business (signals/__init__.py)."""

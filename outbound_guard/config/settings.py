@@ -107,7 +107,26 @@ class Ledger(Table, frozen=True):
     url: str = "embedded"
     """embedded (SQLite in data_dir) | postgresql://..."""
     keep_days: int = 30
-    """Days a decision is kept."""
+    """Days a decision is kept. How long everything else is kept says [retention]."""
+
+
+class Retention(Table, frozen=True):
+    """[retention]: days for which the ledger keeps what is not a decision; 0: for ever. What is held now stays."""
+
+    deliveries: int = 30
+    """Tries to deliver, and their answers; never fewer days than the decisions they belong to (`ledger.keep_days`)."""
+    held: int = 30
+    """Messages that were held, and what became of them; at least `ledger.keep_days` too."""
+    audit: int = 0
+    """Who did what, and why."""
+    standings: int = 0
+    """The history of suspensions, limits and exemptions; those in force stay."""
+    listings: int = 0
+    """When our addresses and domains were listed where."""
+    cases: int = 0
+    """Cases, from their end on."""
+    traffic: int = 400
+    """Numbers of messages by hour and account."""
 
 
 class Spool(Table, frozen=True):
@@ -117,6 +136,8 @@ class Spool(Table, frozen=True):
     """Below this much free disk, new messages that would need the spool are answered 452."""
     hold_expiry: float = 604_800.0
     """Seconds after which a message that waits for a person is returned to its sender."""
+    hold_warning: float = 86_400.0
+    """So many seconds before that end, the console, the mail log and a metric say that it comes; 0: they do not."""
 
 
 class Pool(Table, frozen=True):
@@ -124,9 +145,10 @@ class Pool(Table, frozen=True):
 
     name: str = "default"
     smarthosts: tuple[str, ...] = ()
-    """HOST:PORT of the next hops."""
+    """HOST:PORT of the next hops; empty (direct only): the servers of each domain."""
     source_addresses: tuple[str, ...] = ()
-    """Local addresses to send from; empty: the system picks."""
+    """Local addresses to send from; empty: the system picks. With direct, a kind (IPv4, IPv6) that has none is not
+    used."""
     tls: Literal["none", "opportunistic", "required"] = "opportunistic"
     """With `required` the certificate must be valid for the smarthost's name."""
     ca_file: str = ""
@@ -151,7 +173,29 @@ class Delivery(Table, frozen=True):
     """Seconds until the next try; the last repeats until expiry."""
     expiry: float = 432_000.0
     """Seconds after which a message that cannot be delivered is returned."""
+    port: int = 25
+    """direct: of the mail servers of the world."""
+    connections: int = 20
+    """direct: at most so many for each process to one server, and to one destination."""
+    patience: float = 20.0
+    """direct: seconds a client waits for a message to get on its way; then it is queued, and the client gets 250."""
+    feedback_id: str = ""
+    """What identifies us in the Feedback-ID field of messages that we sign (5 to 15 letters and digits); empty: no such
+    field."""
+    private_networks: tuple[str, ...] = ()
+    """direct: networks that are not of the internet, whose addresses the DNS may name as mail servers all the same."""
     pool: tuple[Pool, ...] = ()
+
+
+class Dkim(Table, frozen=True):
+    """[[dkim]]: a key to sign with, for messages whose From is in this domain and whose account owns it. A domain may
+    have several."""
+
+    domain: str
+    selector: str
+    """The public key stands in the DNS at SELECTOR._domainkey.DOMAIN."""
+    private_key: str
+    """PEM file: RSA or Ed25519, without passphrase."""
 
 
 class PolicyFile(Table, frozen=True):
@@ -190,6 +234,8 @@ class Dns(Table, frozen=True):
 
     resolvers: tuple[str, ...] = ()
     """ADDRESS:PORT; empty: those of the system."""
+    validating: bool = False
+    """They validate DNSSEC, and nobody is between them and us: mail servers are known by TLSA records (DANE)."""
 
 
 class Blocklist(Table, frozen=True):
@@ -232,7 +278,7 @@ class Cases(Table, frozen=True):
     original_days: int = 30
     """Days the unredacted originals of letters are kept, apart from everything else."""
     original_readers: tuple[str, ...] = ()
-    """Logins of those who may read them; empty: nobody may."""
+    """Logins of those who may read them, of users of the console as `console:NAME`; empty: nobody may."""
     organisation: str = ""
     """In whose name drafts are written; empty: that of server.hostname."""
     contact: str = ""
@@ -270,11 +316,38 @@ class Scanner(Table, frozen=True):
     """Seconds it is left alone for; then one message asks it again."""
 
 
+class Feedback(Table, frozen=True):
+    """[feedback]: what the world answers after it has taken a message: complaints, late bounces, logs of next hops."""
+
+    address: str = ""
+    """HOST:PORT of a listener that takes reports by SMTP or LMTP; empty: none."""
+    recipients: tuple[str, ...] = ()
+    """Addresses that reports come to, or local parts (`fbl`), which hold for every domain; needed for the listener."""
+    networks: tuple[str, ...] = ("127.0.0.0/8", "::1")
+    """Networks that may hand reports in: your own mail servers."""
+    trusted: tuple[str, ...] = ()
+    """Those of them whose reports count without our token in them, since only checked ones come from there."""
+    message_size: int = 10_485_760
+    """Octets of a report."""
+    postfix_logs: tuple[str, ...] = ()
+    """Mail logs of next hops (Postfix), which are followed."""
+
+
 class Console(Table, frozen=True):
     """[console]"""
 
     address: str = "127.0.0.1:8080"
-    """HOST:PORT of the pages and the API."""
+    """HOST:PORT of the pages and the API; empty: none."""
+    certificate: str = ""
+    """PEM file, chain included; without it they are served unencrypted: put a web server with TLS in front."""
+    private_key: str = ""
+    """PEM file."""
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks of the web servers in front of it, whose X-Forwarded-For and X-Forwarded-Proto hold."""
+    idle_seconds: float = 28_800.0
+    """Without a request for so long, a session ends."""
+    session_seconds: float = 604_800.0
+    """So long after signing in, a session ends in any case."""
 
 
 class Metrics(Table, frozen=True):
@@ -319,14 +392,17 @@ class Config(Table, frozen=True):
     limits: Limits = Limits()
     state: State = State()
     ledger: Ledger = Ledger()
+    retention: Retention = Retention()
     spool: Spool = Spool()
     delivery: Delivery = Delivery()
+    dkim: tuple[Dkim, ...] = ()
     policy: PolicyFile = PolicyFile()
     recording: Recording = Recording()
     dns: Dns = Dns()
     blocklist: Blocklist = Blocklist()
     cases: Cases = Cases()
     scanner: tuple[Scanner, ...] = ()
+    feedback: Feedback = Feedback()
     console: Console = Console()
     metrics: Metrics = Metrics()
 

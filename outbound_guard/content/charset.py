@@ -43,7 +43,8 @@ _SAME_AS = {
 _NAME = re.compile(r"[^a-z0-9]+")
 _known: dict[str, str | None] = {}
 _WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]{0,800})\?=")
-_B64 = bytes(c for c in range(256) if not (chr(c).isascii() and (chr(c).isalnum() or c in b"+/")))
+NO_BASE64 = bytes(c for c in range(256) if not (chr(c).isascii() and (chr(c).isalnum() or c in b"+/")))
+"""The octets that are no letters of base64."""
 
 
 def codec(name: str) -> str | None:
@@ -96,7 +97,7 @@ def base64(data: bytes, *, cut: bool = False) -> tuple[bytes, bool]:
             return binascii.a2b_base64(data), True
         except binascii.Error:
             pass
-    letters = data.partition(b"=")[0].translate(None, _B64)
+    letters = data.partition(b"=")[0].translate(None, NO_BASE64)
     # One letter over carries no octet; two or three want their padding back.
     letters = letters[: len(letters) - (len(letters) % 4 == 1)]
     return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4)), cut

@@ -15,6 +15,8 @@ MAX_PART_HEADER = 8192
 """Octets of a part's header that are read."""
 MAX_DELIMITERS = 500
 """Lines looked at in one multipart that begin like a delimiter."""
+MAX_ENTITIES = 200
+"""Entities that `entities` gives, those that enclose others included."""
 
 # `name=value` or `name="value"` after a semicolon; also the forms of RFC 2231.
 _PARAMETER = re.compile(r';\s*([!#$&+.^`{|}~\w*%\'-]{1,60})\s*=\s*(?:"((?:[^"\\]|\\.){0,1000})"?|([^\s;"]{0,1000}))')
@@ -24,7 +26,7 @@ _QUOTED = re.compile(r"\\(.)")
 class Part:
     """One leaf of the tree: its type, and where its octets lie in the message."""
 
-    __slots__ = ("attached", "charset", "encoding", "end", "in_report", "name", "start", "type")
+    __slots__ = ("attached", "charset", "depth", "encoding", "end", "in_report", "name", "start", "type")
 
     def __init__(self, kind: str, label: str, encoding: str, name: str, attached: bool) -> None:
         self.type = kind
@@ -33,7 +35,7 @@ class Part:
         self.name = name
         self.attached = attached
         """True if Content-Disposition says `attachment`."""
-        self.start = self.end = 0
+        self.start = self.end = self.depth = 0
         self.in_report = False
         """Belongs to the message that a delivery report or a complaint encloses."""
 
@@ -130,15 +132,27 @@ def walk(
     return tree.leaves
 
 
+def entities(
+    content: bytes, start: int, kind: str | None, encoding: str, disposition: str, defects: list[str]
+) -> list[Part]:
+    """Like `walk`, with the parts that enclose others, each before what it encloses (`Part.depth` says in what)."""
+    tree = _Tree(content, defects)
+    tree.found = []
+    tree.entity(start, len(content), (kind, encoding, disposition), 0, False, False)
+    return tree.found
+
+
 class _Tree:
     """The walk through one message: what was found so far."""
 
-    __slots__ = ("content", "defects", "leaves")
+    __slots__ = ("content", "defects", "found", "leaves")
 
     def __init__(self, content: bytes, defects: list[str]) -> None:
         self.content = content
         self.defects = defects
         self.leaves: list[Part] = []
+        self.found: list[Part] | None = None
+        """All entities in their order, if somebody wants them."""
 
     def defect(self, name: str) -> None:
         if name not in self.defects:
@@ -160,14 +174,17 @@ class _Tree:
             if depth >= MAX_DEPTH:
                 self.defect("deep_nesting")
                 return
+            place = 0 if self.found is None else len(self.found)
             if not composite:
                 self.part(start, stop, depth + 1, True, report)
+                self.encloses(place, fields, start, stop, depth)
                 return
             name, parameters = content_type(kind)
             boundary = parameters.get("boundary", "").rstrip(" \t")[:200]
             if not boundary:
                 self.defect("no_boundary")
             elif self.multipart(start, stop, boundary, depth + 1, inner, report or name == "multipart/report"):
+                self.encloses(place, fields, start, stop, depth)
                 return
             else:
                 self.defect("bad_boundary")
@@ -178,7 +195,18 @@ class _Tree:
         leaf = Part(*_leaf(*fields))
         leaf.start, leaf.end = start, stop
         leaf.in_report = inner and report
+        leaf.depth = depth
         self.leaves.append(leaf)
+        if self.found is not None:
+            self.found.append(leaf)
+
+    def encloses(self, place: int, fields: tuple[str | None, str, str], start: int, stop: int, depth: int) -> None:
+        """Remember an entity that turned out to enclose others: those found since `place`."""
+        if self.found is None or len(self.found) >= MAX_ENTITIES:
+            return
+        part = Part(*_leaf(*fields))
+        part.start, part.end, part.depth = start, stop, depth
+        self.found.insert(place, part)
 
     def multipart(self, start: int, stop: int, boundary: str, depth: int, inner: bool, report: bool) -> bool:
         """Read the parts between delimiters (RFC 2046 5.1.1); False if there is not one delimiter."""

@@ -1,19 +1,28 @@
-"""Where mail goes: the pool of smarthosts that is asked for, or, if the configuration says so, a directory."""
+"""Where mail goes: from the pool that is asked for to its smarthosts or to the servers of each domain, or, if the
+configuration says so, into a directory.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from outbound_guard.clock import Clock
 from outbound_guard.config import Config, ConfigError, Pool
+from outbound_guard.delivery.hops import Refused
 from outbound_guard.delivery.pool import Health
 from outbound_guard.delivery.result import Result
 from outbound_guard.delivery.sink import Sink
-from outbound_guard.delivery.smarthost import Refused, Smarthosts
+from outbound_guard.delivery.smarthost import Smarthosts
 from outbound_guard.mail import Envelope
+
+if TYPE_CHECKING:
+    from outbound_guard.delivery.direct import Direct
+    from outbound_guard.delivery.finding import Finding
 
 __all__ = ["Delivery", "Health", "Result"]
 
@@ -29,24 +38,44 @@ class Delivery:
         clock: Clock,
         count: Callable[..., None],
         refused: Refused = lambda *_: None,
+        patience: float = math.inf,
+        https: int = 443,
     ) -> None:
-        """`hostname` is what we call ourselves; `count` and `refused` see Smarthosts.
+        """`hostname` is what we call ourselves; `count` and `refused` see Smarthosts, `patience` see Direct. `https` is
+        the port that domains have their MTA-STS policies at.
 
         Raises ConfigError, OSError (sink).
         """
         self._sink: Sink | None = None
-        self._pools: dict[str, Smarthosts] = {}
-        if config.delivery.mode == "direct":
-            raise ConfigError('delivery.mode: "direct" cannot be used yet; name smarthosts, or say "sink"')
+        self._pools: dict[str, Smarthosts | Direct] = {}
+        self._finding: Finding | None = None
         if config.delivery.mode == "sink":
             self._sink = Sink(config.data_dir / "sink", clock)
             return
-        for pool in config.delivery.pool:
-            if pool.name in self._pools:
-                raise ConfigError(f"delivery.pool: there are two with the name {pool.name!r}")
+        direct = config.delivery.mode == "direct"
+        for named in config.delivery.pool or ((Pool(),) if direct else ()):
+            if named.name in self._pools:
+                raise ConfigError(f"delivery.pool: there are two with the name {named.name!r}")
+            pool = _absolute(config, named)
             if pool.smarthosts:
-                self._pools[pool.name] = Smarthosts(
-                    _absolute(config, pool), hostname=hostname, clock=clock, count=count, refused=refused
+                self._pools[pool.name] = Smarthosts(pool, hostname=hostname, clock=clock, count=count, refused=refused)
+            elif direct:
+                # Only this needs the DNS and https: other processes, and commands, start sooner without.
+                from outbound_guard.delivery.direct import Direct
+                from outbound_guard.delivery.finding import Finding
+
+                if self._finding is None:
+                    self._finding = Finding(config, pool, hostname=hostname, clock=clock, https=https)
+                self._pools[pool.name] = Direct(
+                    pool,
+                    self._finding.routes,
+                    hostname=hostname,
+                    port=config.delivery.port,
+                    connections=config.delivery.connections,
+                    clock=clock,
+                    count=count,
+                    refused=refused,
+                    patience=patience,
                 )
         if not self._pools:
             raise ConfigError("delivery.pool: no smarthost is named")
@@ -73,20 +102,22 @@ class Delivery:
 
     def rest(self, pools: Mapping[str, frozenset[str]]) -> None:
         """Which source addresses are not to be used now, by the name of their pool; all others are."""
-        for name, smarthosts in self._pools.items():
-            smarthosts.rest(pools.get(name, frozenset()))
+        for name, hops in self._pools.items():
+            hops.rest(pools.get(name, frozenset()))
 
     def health(self) -> dict[str, list[Health]]:
-        """Every smarthost by the name of its pool; empty with a sink."""
-        return {name: smarthosts.health() for name, smarthosts in self._pools.items()}
+        """Every next hop by the name of its pool; empty with a sink."""
+        return {name: hops.health() for name, hops in self._pools.items()}
 
     def healthy(self) -> dict[str, bool]:
-        """For each pool, whether one of its smarthosts is thought to work."""
-        return {name: smarthosts.healthy() for name, smarthosts in self._pools.items()}
+        """For each pool, whether one of its next hops is thought to work."""
+        return {name: hops.healthy() for name, hops in self._pools.items()}
 
     async def close(self) -> None:
         """Take leave of all next hops; takes a few seconds at most."""
-        await asyncio.gather(*(smarthosts.close() for smarthosts in self._pools.values()))
+        await asyncio.gather(*(hops.close() for hops in self._pools.values()))
+        if self._finding:
+            await self._finding.close()
 
 
 def _absolute(config: Config, pool: Pool) -> Pool:

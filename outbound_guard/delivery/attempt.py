@@ -6,6 +6,7 @@ others keep the answer they have got: nobody who was accepted is offered the mes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from outbound_guard.delivery.classes import refuses_us
@@ -29,10 +30,14 @@ def listed(said: Reply) -> Reply:
 class Attempt:
     """One message on its way."""
 
-    __slots__ = ("_mail", "failed", "fresh", "refusals", "stale", "unreachable", "verdict", "wary")
+    __slots__ = ("_mail", "failed", "fresh", "heard", "refusals", "stale", "unreachable", "until", "verdict", "wary")
 
-    def __init__(self, mail: Mail) -> None:
+    def __init__(self, mail: Mail, until: float = math.inf) -> None:
+        """`until`: time of the loop after which nothing new is begun; a message that is out may be answered later."""
         self._mail = mail
+        self.until = until
+        self.heard: list[Reply] = []
+        """What was said instead of greetings, refusals of our address apart."""
         self.failed = _NONE
         """A transaction broke there, or it refuses every address that we have for it."""
         self.unreachable = _NONE

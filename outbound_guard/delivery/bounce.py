@@ -20,13 +20,20 @@ def may_bounce(entry: Entry) -> bool:
     return bool(entry.bounce_to and entry.envelope.mail_from)
 
 
+def wants_failures(envelope: Envelope, recipient: str) -> bool:
+    """False if the client asked not to be told that this recipient did not get the message (RFC 3461 4.1)."""
+    asked = envelope.asked.get(recipient)
+    return asked is None or not asked.notify or "FAILURE" in asked.notify
+
+
 async def write_bounce(
     spool: Spool, entry: Entry, failures: Sequence[Failure], original: bytes, *, hostname: str, now: float
 ) -> str | None:
-    """Put a report about `failures` into the spool and return its id; None if the sender may not be written to.
+    """Put a report about `failures` into the spool and return its id; None if nobody may, or wants to, be written to.
 
     `original` is the message, `now` the time in unix seconds. Returns when the report is on the disk; raises OSError.
     """
+    failures = [failure for failure in failures if wants_failures(entry.envelope, failure.recipient)]
     if not failures or not may_bounce(entry):
         return None
     id_ = new_id(now)
@@ -40,6 +47,7 @@ async def write_bounce(
         entry.received,
         original_id=entry.id,
         utf8=entry.envelope.smtputf8 or not entry.bounce_to.isascii(),
+        envelope=entry.envelope,
     )
     bounce = Entry(
         id=id_,

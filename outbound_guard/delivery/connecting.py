@@ -6,6 +6,8 @@ aiosmtplib does what it does well: connecting, EHLO, STARTTLS, AUTH. It cannot p
 from __future__ import annotations
 
 import asyncio
+import functools
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ import msgspec
 
 from outbound_guard.config import ConfigError, Pool
 from outbound_guard.delivery.connection import Connection
+from outbound_guard.delivery.dane import Tlsa, anchored, chain_of, vouched
 from outbound_guard.delivery.wire import Extensions
 from outbound_guard.reply import Reply, parse
 
@@ -44,12 +47,18 @@ class Terms(msgspec.Struct, frozen=True):
     hostname: str
     """What EHLO says."""
     tls: ssl.SSLContext | None
-    verified: bool
-    """True if a session without a valid certificate is none."""
+    required: bool
+    """True if a session without TLS, or with a certificate that `tls` or `tlsa` does not take, is none."""
     user: str
     password: str
     connect_seconds: float
     reply_seconds: float
+    greeting_seconds: float = 0.0
+    """0: as long as for the connection."""
+    final_seconds: float = 0.0
+    """For the reply to the end of data, if that is longer than `reply_seconds`."""
+    tlsa: tuple[Tlsa, ...] = ()
+    """One of these must vouch for the server (DANE); `tls` then checks nothing."""
 
 
 def terms_of(pool: Pool, hostname: str) -> Terms:
@@ -59,7 +68,7 @@ def terms_of(pool: Pool, hostname: str) -> Terms:
     return Terms(
         hostname=hostname,
         tls=_tls_context(pool),
-        verified=pool.tls == "required",
+        required=pool.tls == "required",
         user=pool.user,
         password=_password(pool),
         connect_seconds=pool.connect_seconds,
@@ -67,18 +76,42 @@ def terms_of(pool: Pool, hostname: str) -> Terms:
     )
 
 
+class _Anchored(Exception):  # noqa: N818 -- It brings news, no failure.
+    """The server has shown the authority that its zone names; whether that has issued its certificate is not known."""
+
+    def __init__(self, authority: bytes) -> None:
+        super().__init__()
+        self.authority = authority
+
+
 async def connect(
-    terms: Terms, host: str, port: int, source: str | None, lost: Callable[[Connection], None]
+    terms: Terms,
+    host: str,
+    port: int,
+    source: str | None,
+    lost: Callable[[Connection], None],
+    address: str = "",
 ) -> Connection:
-    """A connection that is ready for transactions; `source` is the local address to bind. Raises UnreachableError."""
+    """A connection that is ready for transactions; `source` is the local address to bind. Raises UnreachableError.
+
+    With `address` (of an IP) that is where the host is, and its name is only what its certificate must be for.
+    """
+    to = (terms, host, port, source, lost, address)
     try:
-        return await _connect(terms, host, port, source, lost, terms.tls)
+        return await _connect(*to, terms.tls, terms.tlsa)
+    except _Anchored as found:
+        # What the chain must lead to is known only now; the TLS library checks it in a handshake of its own.
+        try:
+            tls = anchored(found.authority)
+        except (ssl.SSLError, ValueError) as error:
+            raise UnreachableError("tls", f"the authority that its zone names cannot be read: {error}") from error
+        return await _connect(*to, tls, ())
     except UnreachableError as error:
         # RFC 7435: opportunistic encryption gives way to none. A password is not sent in clear to a hop that
         # offered better.
-        if error.reason != "tls" or terms.verified or terms.user:
+        if error.reason != "tls" or terms.required or terms.user:
             raise
-    return await _connect(terms, host, port, source, lost, None)
+    return await _connect(*to, None, ())
 
 
 async def _connect(
@@ -87,13 +120,17 @@ async def _connect(
     port: int,
     source: str | None,
     lost: Callable[[Connection], None],
+    address: str,
     tls: ssl.SSLContext | None,
+    tlsa: tuple[Tlsa, ...],
 ) -> Connection:
+    sock = await _dialled(address, port, source, terms.connect_seconds) if address else None
     smtp = aiosmtplib.SMTP(
         hostname=host,
-        port=port,
+        port=None if sock else port,
+        sock=sock,
         local_hostname=terms.hostname,
-        source_address=(source, 0) if source else None,
+        source_address=(source, 0) if source and not sock else None,
         timeout=terms.reply_seconds,
         use_tls=False,
         start_tls=False,  # Ours to decide, below.
@@ -101,21 +138,23 @@ async def _connect(
     )
     step = "connect"
     try:
-        await smtp.connect(timeout=terms.connect_seconds)
+        await smtp.connect(timeout=terms.greeting_seconds or terms.connect_seconds)
         step = "greeting"
         await _hello(smtp)
         if tls is not None and smtp.supports_extension("starttls"):
             step = "tls"
-            await smtp.starttls(timeout=min(TLS_SECONDS, terms.reply_seconds))
+            await smtp.starttls(server_hostname=host, timeout=min(TLS_SECONDS, terms.reply_seconds))
+            if tlsa:
+                _vouched_for(smtp, tlsa)
             step = "greeting"
             await _hello(smtp)
-        elif terms.verified:
+        elif terms.required:
             raise UnreachableError("tls", "does not offer STARTTLS")
         if terms.user:
             step = "auth"
             await smtp.login(terms.user, terms.password)
-        return _handed_over(smtp, terms.reply_seconds, lost)
-    except UnreachableError:
+        return _handed_over(smtp, terms, lost)
+    except (UnreachableError, _Anchored):
         smtp.close()
         raise
     except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
@@ -142,7 +181,36 @@ async def _hello(smtp: aiosmtplib.SMTP) -> None:
         await smtp.helo()  # RFC 5321 3.2: a server that does not know EHLO.
 
 
-def _handed_over(smtp: aiosmtplib.SMTP, reply_seconds: float, lost: Callable[[Connection], None]) -> Connection:
+async def _dialled(address: str, port: int, source: str | None, seconds: float) -> socket.socket:
+    """A connected socket. The greeting has a time of its own: some servers let strangers wait for it on purpose."""
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if source:
+            sock.bind((source, 0))
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except TimeoutError as error:
+        sock.close()
+        raise UnreachableError("timeout", f"no connection within {seconds:g} s") from error
+    except OSError as error:
+        sock.close()
+        raise UnreachableError("connect", f"{type(error).__name__}: {error}") from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _vouched_for(smtp: aiosmtplib.SMTP, tlsa: tuple[Tlsa, ...]) -> None:
+    authority = vouched(tlsa, chain_of(smtp.get_transport_info("ssl_object")))
+    if authority is None:
+        raise UnreachableError("tls", "its certificate is none of those that its zone names (DANE)")
+    if authority:
+        raise _Anchored(authority)
+
+
+def _handed_over(smtp: aiosmtplib.SMTP, terms: Terms, lost: Callable[[Connection], None]) -> Connection:
     protocol, transport = smtp.protocol, smtp.transport
     if protocol is None or transport is None or transport.is_closing():
         raise UnreachableError("greeting", "closed the connection")
@@ -153,8 +221,9 @@ def _handed_over(smtp: aiosmtplib.SMTP, reply_seconds: float, lost: Callable[[Co
         size="size" in smtp.esmtp_extensions,
         eight_bit="8bitmime" in smtp.esmtp_extensions,
         smtputf8="smtputf8" in smtp.esmtp_extensions,
+        dsn="dsn" in smtp.esmtp_extensions,
     )
-    return Connection(cast(asyncio.Transport, transport), extensions, reply_seconds, lost)
+    return Connection(cast(asyncio.Transport, transport), extensions, terms.reply_seconds, lost, terms.final_seconds)
 
 
 def _password(pool: Pool) -> str:
@@ -174,14 +243,34 @@ def _password(pool: Pool) -> str:
 
 
 def _tls_context(pool: Pool) -> ssl.SSLContext | None:
-    if pool.tls == "none":
-        return None
+    match pool.tls:
+        case "none":
+            return None
+        case "opportunistic":
+            if pool.ca_file:
+                checked(pool)  # It has no effect, but one that is not there is a mistake.
+            return unchecked()
+        case "required":
+            return checked(pool)
+
+
+def checked(pool: Pool) -> ssl.SSLContext:
+    """For sessions whose certificate a trusted authority must have issued for the host's name. Raises ConfigError."""
     try:
-        context = ssl.create_default_context(cafile=pool.ca_file or None)
+        return _trusting(pool.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"delivery.pool {pool.name!r}: ca_file {pool.ca_file}: {error}") from error
-    if pool.tls == "opportunistic":
-        # Any certificate is better than none: without a check nobody can be shut out by a bad one.
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+
+
+@functools.cache
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    # To read the system's authorities takes a good part of a second.
+    return ssl.create_default_context(cafile=ca_file or None)
+
+
+def unchecked() -> ssl.SSLContext:
+    """For sessions that are encrypted, whoever is at the other end: nobody can be shut out by a bad certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context

@@ -12,6 +12,7 @@ The whole transaction runs inside `data_received`; its sender waits for one futu
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import cast
 
@@ -50,8 +51,12 @@ class Connection(asyncio.Protocol):
         extensions: Extensions,
         reply_seconds: float,
         lost: Callable[[Connection], None],
+        final_seconds: float = 0.0,
     ) -> None:
-        """Take over `transport`; `lost` is called once, when the connection can be used no more."""
+        """Take over `transport`; `lost` is called once, when the connection can be used no more.
+
+        `reply_seconds` for every reply; for that to the end of data `final_seconds`, if that is more.
+        """
         self.extensions = extensions
         self.transactions = 0
         self.source: str | None = None
@@ -63,6 +68,8 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._reply_seconds = reply_seconds
+        self._final_seconds = max(final_seconds, reply_seconds)
+        self._until = math.inf
         self._lost = lost
         self._reader = ReplyReader()
         self._phase = _READY
@@ -85,16 +92,17 @@ class Connection(asyncio.Protocol):
         """True if the connection can be used no more."""
         return self._phase == _CLOSED
 
-    async def transact(self, commands: list[bytes], body: list[bytes]) -> list[Reply]:
+    async def transact(self, commands: list[bytes], body: list[bytes], until: float = math.inf) -> list[Reply]:
         """Carry out MAIL, RCPT..., DATA (`commands`) and the message in wire form; one reply for each RCPT.
 
-        Raises Broken. If the caller is cancelled the connection is closed.
+        After `until` (time of the loop) the message is not begun any more. Raises Broken. If the caller is cancelled
+        the connection is closed.
         """
         if self._phase not in (_READY, _SETTLING) or self._future is not None:
             raise Broken("broken", sent=False, answered=False)
         self.transactions += 1
         self.refused = False
-        self._commands, self._body, self._answers = commands, body, []
+        self._commands, self._body, self._answers, self._until = commands, body, [], until
         future: asyncio.Future[list[Reply]] = self._loop.create_future()
         self._future = future
         if self._phase == _READY:
@@ -129,7 +137,7 @@ class Connection(asyncio.Protocol):
         if unsent and unsent != self._unsent:
             # A large message over a slow line: as long as it goes forward, the answer cannot be overdue.
             self._unsent = unsent
-            self._deadline = now + self._reply_seconds
+            self._deadline = now + self._final_seconds
             return
         self._fail("timeout")
 
@@ -137,9 +145,7 @@ class Connection(asyncio.Protocol):
         """Go on with the transaction for every reply that is complete."""
         if self._phase == _COMMANDS and self._all_granted(data):
             self._answers = [None] * len(self._commands)
-            self._deadline = self._loop.time() + self._reply_seconds
-            self._phase = _BODY
-            self._transport.writelines(self._body)
+            self._send_body()
             return
         try:
             for code, lines in self._reader.feed(data):
@@ -163,7 +169,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         self._phase = _COMMANDS
-        self._deadline = self._loop.time() + self._reply_seconds
+        self._deadline = min(self._loop.time() + self._reply_seconds, self._until)
         self._transport.write(b"".join(self._commands) if self.extensions.pipelining else self._commands[0])
 
     def _all_granted(self, data: bytes) -> bool:
@@ -195,12 +201,12 @@ class Connection(asyncio.Protocol):
         if not positive:
             self.refused = True
         answers.append(None if positive else reply_of(code, lines))
-        self._deadline = self._loop.time() + self._reply_seconds
+        self._deadline = min(self._loop.time() + self._reply_seconds, self._until)
         if data:
             if positive and answers[0] is None and None in answers[1:-1]:
-                self._phase = _BODY
-                self._transport.writelines(self._body)
+                self._send_body()
             else:
+                self._deadline = self._loop.time() + self._reply_seconds
                 # If DATA was granted for nobody, a lone dot ends it (RFC 2920 3.1).
                 self._refused([b".\r\n", b"RSET\r\n"] if positive else [b"RSET\r\n"])
         elif not pipelining:
@@ -210,6 +216,11 @@ class Connection(asyncio.Protocol):
                 self._refused([b"RSET\r\n"])
             else:
                 self._transport.write(commands[len(answers)])
+
+    def _send_body(self) -> None:
+        self._phase = _BODY
+        self._deadline = self._loop.time() + self._final_seconds
+        self._transport.writelines(self._body)
 
     def _refused(self, settling: list[bytes]) -> None:
         """Nobody will get this message; `settling` brings the session back to where it was."""

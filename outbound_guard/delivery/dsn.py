@@ -7,12 +7,14 @@ import re
 from collections.abc import Sequence
 from email.utils import formatdate
 
+from outbound_guard.mail import Envelope
 from outbound_guard.reply import Reply
 from outbound_guard.spool import Failure
 
 _LONGEST_LINE = 900
 """RFC 5322 2.1.1 allows 998 octets; a name and a word go in front of some values."""
 _LONGEST_HEADER = 65_536
+_LONGEST_RETURNED = 1_048_576
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 
 
@@ -27,14 +29,16 @@ def report(
     *,
     original_id: str = "",
     utf8: bool = False,
+    envelope: Envelope | None = None,
 ) -> bytes:
     """A multipart/report (RFC 3462) about `failures` as octets with CRLF line ends.
 
-    `original` is the message that failed (its header section is returned, its body is not), `received` when it came
-    in, `now` the time of the report (unix seconds), `original_id` our id of it. With `utf8` the forms of RFC 6533 are
-    used. Only `to` can bring octets above 127 into the letter; everything else is encoded.
-    No value can add a line: control characters become spaces.
+    `original` is the message that failed (its header section is returned, and its body only if `envelope`, the one it
+    came with, asks for it), `received` when it came in, `now` the time of the report (unix seconds), `original_id` our
+    id of it. With `utf8` the forms of RFC 6533 are used. Only `to` can bring octets above 127 into the letter;
+    everything else is encoded. No value can add a line: control characters become spaces.
     """
+    asked = envelope or Envelope("", ())
     head = (
         f"From: Mail Delivery System <mailer-daemon@{_clean(hostname)}>\r\n"
         f"To: <{_clean(to)}>\r\n"
@@ -46,7 +50,7 @@ def report(
         "MIME-Version: 1.0\r\n"
     )
     headers = _header_section(original)
-    status = _status(now, hostname, failures, received, original_id, utf8).encode()
+    status = _status(now, hostname, failures, received, original_id, utf8, asked).encode()
     if utf8:
         # RFC 6533 3 and 6: the types whose values may be UTF-8.
         kinds = ("message/global-delivery-status", "message/global-headers")
@@ -55,7 +59,7 @@ def report(
     parts = (
         _part("text/plain; charset=utf-8", _text(hostname, failures).encode()),
         _part(kinds[0], status),
-        _part(kinds[1], headers),
+        _whole(original, utf8) if asked.ret == "FULL" and _may_return(original) else _part(kinds[1], headers),
     )
     body = b"".join(parts)
     boundary = f"=_{_clean(id_)}"
@@ -81,17 +85,28 @@ def _text(hostname: str, failures: Sequence[Failure]) -> str:
 
 
 def _status(
-    now: float, hostname: str, failures: Sequence[Failure], received: float, original_id: str, utf8: bool
+    now: float,
+    hostname: str,
+    failures: Sequence[Failure],
+    received: float,
+    original_id: str,
+    utf8: bool,
+    asked: Envelope,
 ) -> str:
     """The fields of RFC 3464 2: one block for the message, one for each recipient, divided by empty lines."""
     blocks = [[f"Reporting-MTA: dns; {_clean(hostname)}", f"Arrival-Date: {formatdate(received)}"]]
+    if asked.envid:
+        # RFC 3464 2.2.1: without its encoding.
+        blocks[0].insert(0, f"Original-Envelope-Id: {_clean(_decoded(asked.envid))}")
     if original_id:
         blocks[0].append(f"X-Outbound-Guard-Id: {_clean(original_id)}")
     for failure in failures:
         diagnostic = _clean(str(failure.reply))
         if not utf8:
             diagnostic = diagnostic.encode("ascii", "backslashreplace").decode()[:_LONGEST_LINE]
-        block = [
+        of_it = asked.asked.get(failure.recipient)
+        block = [f"Original-Recipient: {_original_recipient(of_it.orcpt, utf8)}"] if of_it and of_it.orcpt else []
+        block += [
             f"Final-Recipient: {_address(failure.recipient, utf8)}",
             "Action: failed",
             f"Status: {_status_code(failure.reply)}",
@@ -120,6 +135,35 @@ def _address(address: str, utf8: bool) -> str:
     # RFC 6533 3, utf-8-addr-xtext: characters above 127 as \x{HEX}, and so is the backslash.
     coded = "".join(c if c.isascii() and c != "\\" else f"\\x{{{ord(c):X}}}" for c in clean)
     return f"utf-8; {coded}"
+
+
+def _original_recipient(orcpt: str, utf8: bool) -> str:
+    """RFC 3464 2.3.1: as the client has given it, without its encoding."""
+    kind, _, address = orcpt.partition(";")
+    clean = _clean(_decoded(address))
+    if kind.lower() == "utf-8" or not clean.isascii():
+        return _address(clean, utf8)
+    return f"{_clean(kind)}; {clean}"
+
+
+def _decoded(xtext: str) -> str:
+    """RFC 3461 4: `+` and two hexadecimal digits are one octet."""
+    return re.sub(r"\+([0-9A-F]{2})", lambda found: chr(int(found[1], 16)), xtext)
+
+
+def _may_return(original: bytes) -> bool:
+    """True if the whole message can be put into the report as it is: short, and in seven bits.
+
+    RFC 2046 5.2.1 forbids to encode it, and nothing says that who gets the report takes eight bits. Else its header
+    section is returned, as RFC 3461 5.2.8 allows.
+    """
+    lines = original.split(b"\r\n")
+    return len(original) <= _LONGEST_RETURNED and original.isascii() and max(map(len, lines)) <= 998
+
+
+def _whole(original: bytes, utf8: bool) -> bytes:
+    kind = "message/global" if utf8 else "message/rfc822"
+    return f"Content-Type: {kind}\r\nContent-Transfer-Encoding: 7bit\r\n\r\n".encode() + original + b"\r\n"
 
 
 def _host(peer: str) -> str:

@@ -1,4 +1,4 @@
-"""The connections to one smarthost: which are idle, whether more may be opened, and its back-off after failures."""
+"""The connections to one next hop: which are idle, whether more may be opened, and its back-off after failures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class Health(msgspec.Struct, frozen=True):
-    """One smarthost, for metrics and for people."""
+    """One next hop, for metrics and for people."""
 
     host: str
     """`host:port`"""
@@ -37,11 +37,36 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Host:
-    """One smarthost."""
+    """One next hop: a smarthost, or one address of a domain's mail server."""
 
-    def __init__(self, name: str, host: str, port: int, sources: tuple[str, ...], limit: int, clock: Clock) -> None:
-        """`sources` are local addresses to bind in turn; `limit` is the largest number of connections."""
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        port: int,
+        sources: tuple[str, ...],
+        limit: int,
+        clock: Clock,
+        *,
+        rank: int = 0,
+        siblings: list[Host] | None = None,
+        level: int = logging.WARNING,
+    ) -> None:
+        """`sources` are local addresses to bind in turn; `limit` is the largest number of connections.
+
+        Of several hosts those of the lowest `rank` are used first. `siblings` are those that are the same machine, this
+        one included: they have the limit in common. `level` is that of the log for its failures.
+        """
         self.name = name
+        self.rank = rank
+        self.retired = False
+        """True if no message is to go there any more."""
+        self.trouble = ("", "")
+        """Reason and text of the last failure, while it lasts."""
+        self._level = level
+        self._siblings = [self] if siblings is None else siblings
+        if siblings is not None:
+            siblings.append(self)
         self.host = host
         self.port = port
         self.connections: set[Connection] = set()
@@ -73,7 +98,7 @@ class Host:
 
     def may_open(self) -> bool:
         """True if one more connection may be opened now."""
-        if len(self.connections) + self.opening >= self._limit:
+        if sum([len(host.connections) + host.opening for host in self._siblings]) >= self._limit:
             return False
         return not self.failures or (not self.probing and not self._backing_off())
 
@@ -111,7 +136,7 @@ class Host:
         if not 0 <= now - self._said_at < _SAID_SECONDS:
             self._said_at = now
             line = " ".join(text.split())[:300]
-            _log.warning("smarthost %s refuses our address %s: %s", self.name, source or "(the system's choice)", line)
+            _log.warning("next hop %s refuses our address %s: %s", self.name, source or "(the system's choice)", line)
         if not self.has_address():
             return False
         self._leave()
@@ -151,8 +176,9 @@ class Host:
     def works(self) -> None:
         """A transaction went through."""
         if self.failures:
-            _log.info("smarthost %s works again", self.name)
+            _log.info("next hop %s works again", self.name)
             self.failures = 0
+            self.trouble = ("", "")
         self.probing = False
 
     def fails(self, reason: str, text: str) -> None:
@@ -167,7 +193,9 @@ class Host:
         self._failed_at = self._clock.now()
         self._retry_at = self._failed_at + min(most, wait)
         line = " ".join(text.split())[:300]  # A next hop's reply may have many lines; a log entry has one.
-        _log.warning("smarthost %s: %s: %s; no new connection for %.1f s", self.name, reason, line, min(most, wait))
+        self.trouble = (reason, line)
+        where = self.name if self.host in self.name else f"{self.name} [{self.host}]"
+        _log.log(self._level, "next hop %s: %s: %s; no new connection for %.1f s", where, reason, line, min(most, wait))
 
     def sweep(self, loop_now: float) -> None:
         """Give overdue connections up and close those that were idle for long. `loop_now` is the loop's time."""
@@ -176,6 +204,15 @@ class Host:
         now = self._clock.now()
         while self._idle and not 0 <= now - self._idle[0].idle_since < IDLE_SECONDS:
             self._idle.pop(0).quit()
+
+    def retire(self) -> None:
+        """No message goes there any more: idle connections end now, the others after their transaction."""
+        self.retired = True
+        if self in self._siblings:
+            self._siblings.remove(self)
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.quit()
 
     def close(self) -> None:
         """Take leave on every idle connection and break the others off."""

@@ -24,6 +24,10 @@ class Result(msgspec.Struct, frozen=True):
     """The address of ours that `peer` was spoken to from; empty if the system chose it, or nobody was spoken to."""
     sources: tuple[str, ...] = ()
     """The same for each of `peers`."""
+    wait: float = 0.0
+    """If not 0: nobody was asked for those who are to be tried again, who may come after so many seconds."""
+    keep: bool = False
+    """True if it is our own queue that tries again what was refused for now, and not the client."""
 
     def peer_of(self, place: int) -> str:
         """The next hop that answered for the recipient at this place."""
@@ -50,4 +54,13 @@ class Result(msgspec.Struct, frozen=True):
             if index in later.listed:
                 listed.append(place)
         reached = later.reached or bool(listed) or len(self.listed) < len(replies)
-        return Result(tuple(replies), later.peer, reached, tuple(peers), tuple(listed), later.source, tuple(sources))
+        return Result(
+            tuple(replies),
+            later.peer,
+            reached,
+            tuple(peers),
+            tuple(listed),
+            later.source,
+            tuple(sources),
+            keep=self.keep or later.keep,
+        )

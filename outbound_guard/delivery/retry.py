@@ -44,7 +44,8 @@ def settle(
     refused; everything else, a missing reply too, is tried again until `delivery.expiry`.
     """
     tried = recipients_left(entry, progress)
-    attempts = (progress.attempts or entry.attempts) + 1
+    # Who was told when to come has not been tried yet.
+    attempts = (progress.attempts or entry.attempts) + (not result.wait)
     started = progress.since or entry.received
     over = now >= started + delivery.expiry
     outcomes, left, replies, failed = [], [], {}, list(progress.failed)
@@ -63,8 +64,10 @@ def settle(
             outcomes.append(Outcome(recipient, said, False, peer, source))
             left.append(recipient)
             replies[recipient] = said
-    wait = delivery.retry[min(attempts, len(delivery.retry)) - 1] if delivery.retry else _LONGEST_UNREACHED
-    if not result.reached:
+    wait = delivery.retry[max(0, min(attempts, len(delivery.retry)) - 1)] if delivery.retry else _LONGEST_UNREACHED
+    if result.wait:
+        wait = result.wait
+    elif not result.reached and not result.keep:
         wait = min(wait, _LONGEST_UNREACHED)
     due = min(now + wait * (1 + _JITTER * jitter()), max(now, started + delivery.expiry))
     # As long as all are left nothing is settled, and the progress says so.

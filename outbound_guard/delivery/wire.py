@@ -27,6 +27,7 @@ class Extensions(msgspec.Struct, frozen=True):
     size: bool = False
     eight_bit: bool = False
     smtputf8: bool = False
+    dsn: bool = False
 
 
 class Mail:
@@ -76,7 +77,8 @@ class Mail:
                     replies[place] = NO_SMTPUTF8
                     continue
                 utf8 = True
-            lines.append(b"RCPT TO:<%b>\r\n" % path)
+            asked = self._asked(place) if extensions.dsn and self._envelope.asked else b""
+            lines.append(b"RCPT TO:<%b>%b\r\n" % (path, asked))
         if len(lines) == 1:
             return [], replies
         mail = b"MAIL FROM:<%b>" % (self._mail_from or b"")
@@ -86,9 +88,24 @@ class Mail:
             mail += b" BODY=8BITMIME"
         if utf8 or (extensions.smtputf8 and self._envelope.smtputf8):
             mail += b" SMTPUTF8"
+        if extensions.dsn:
+            # RFC 3461 5.2.1: what the client has asked for is the next hop's to do, exactly as it was asked.
+            if self._envelope.ret:
+                mail += b" RET=" + self._envelope.ret.encode("ascii")
+            if self._envelope.envid:
+                mail += b" ENVID=" + self._envelope.envid.encode("ascii")
         lines[0] = mail + b"\r\n"
         lines.append(b"DATA\r\n")
         return lines, replies
+
+    def _asked(self, place: int) -> bytes:
+        """The parameters of RCPT for the recipient at this place."""
+        asked = self._envelope.asked.get(self._envelope.recipients[place])
+        if asked is None:
+            return b""
+        words = b" NOTIFY=" + ",".join(asked.notify).encode("ascii") if asked.notify else b""
+        # One that is not ASCII can only go where the addresses may be so, too; it is a help and no more.
+        return words + (b" ORCPT=" + asked.orcpt.encode() if asked.orcpt.isascii() and asked.orcpt else b"")
 
 
 def framed(content: Sequence[bytes]) -> list[bytes]:

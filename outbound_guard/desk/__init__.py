@@ -4,7 +4,8 @@ The order is always the same: take the message (so that nobody else can), write 
 crash before the journal leaves everything as it was; a crash after it is put right by `reconcile`.
 """
 
-from outbound_guard.desk.accounts import (
+from outbound_guard.desk.accounts.importing import import_accounts
+from outbound_guard.desk.accounts.lists import (
     account_list,
     account_show,
     exempt,
@@ -13,9 +14,8 @@ from outbound_guard.desk.accounts import (
     suspend,
 )
 from outbound_guard.desk.errors import DeskError
-from outbound_guard.desk.held import delete, held_list, held_show, release
-from outbound_guard.desk.importing import import_accounts
-from outbound_guard.desk.reconcile import Reconciled, reconcile
+from outbound_guard.desk.held.mail import delete, give_back, held_list, held_show, release
+from outbound_guard.desk.held.reconcile import Reconciled, reconcile
 
 __all__ = [
     "DeskError",
@@ -24,6 +24,7 @@ __all__ = [
     "account_show",
     "delete",
     "exempt",
+    "give_back",
     "held_list",
     "held_show",
     "import_accounts",

@@ -12,11 +12,11 @@ from aiosmtpd.smtp import Session as Peer
 
 from outbound_guard.edge import answers, paths
 from outbound_guard.edge.data import DataReader, hops
-from outbound_guard.edge.parameters import NOTHING, Refused, take
+from outbound_guard.edge.parameters import NOTHING, Refused, take, take_recipient
 from outbound_guard.edge.passwords import Overloaded, Passwords
 from outbound_guard.edge.terms import Terms
 from outbound_guard.edge.wire import BadLine, Closed, Wire
-from outbound_guard.mail import Envelope, Submission, new_id
+from outbound_guard.mail import Asked, Submission, new_id
 from outbound_guard.reply import Reply
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class Session(Wire):
     def __init__(self, terms: Terms) -> None:
         super().__init__(terms)
         self.recipients: list[str] = []
+        self.asked: dict[str, Asked] = {}
 
     @property
     def at_rest(self) -> bool:
@@ -86,6 +87,7 @@ class Session(Wire):
     def _reset(self) -> None:
         self.mail_from = None
         self.recipients = []
+        self.asked = {}
 
     # -- Who are you -------------------------------------------------------------------------------------------------
 
@@ -240,7 +242,7 @@ class Session(Wire):
         if words and not self._extended:
             self.wrong(answers.UNKNOWN_PARAMETER, "parameter")
             return
-        declared = take(words, self.terms.limits.message_size, self.terms.passwords is not None) if words else NOTHING
+        declared = take(words, self.terms.limits.message_size, *self.terms.offered) if words else NOTHING
         if isinstance(declared, Refused):
             (self.refuse if declared.answer is answers.TOO_LARGE else self.wrong)(declared.answer, declared.reason)
             return
@@ -271,14 +273,16 @@ class Session(Wire):
             self.wrong(answers.BAD_RECIPIENT, "address")
             return
         recipient, words = path
-        if words:
-            self.wrong(answers.UNKNOWN_PARAMETER, "parameter")
+        asked = take_recipient(words, self.terms.dsn and self._extended) if words else None
+        if isinstance(asked, Refused):
+            self.wrong(asked.answer, asked.reason)
         elif not recipient.isascii() and not self._declared.smtputf8:
             self.refuse(answers.NEEDS_SMTPUTF8, "address")
         elif len(self.recipients) >= self.terms.limits.recipients:
             self.refuse(answers.TOO_MANY_RECIPIENTS, "recipients")
         else:
             self.recipients.append(recipient)
+            self.asked |= {recipient: asked} if asked else {}
             self.say(answers.RECIPIENT_OK)
 
     async def smtp_DATA(self, arg: str) -> None:
@@ -311,7 +315,7 @@ class Session(Wire):
         submission = Submission(
             id=new_id(now),
             received=now,
-            envelope=Envelope(mail_from, tuple(self.recipients), self._declared.smtputf8, self._declared.eight_bit),
+            envelope=self._declared.envelope(mail_from, self.recipients, self.asked),
             content=content,
             client_ip=self.client_ip,
             client_port=self.client_port,

@@ -31,13 +31,18 @@ class Terms:
         sessions: Sessions,
         tls: ssl.SSLContext | None,
         count: Callable[..., None],
+        dsn: bool = True,
     ) -> None:
+        """`dsn`: offer the extension of RFC 3461; the rest as for Edge."""
+        self.dsn = dsn
         self.limits: Limits = config.limits
         self.name = listener.address
         self.clock = clock
         self.accept = accept
         self.admit = admit
         self.passwords = passwords if listener.auth != "none" else None
+        self.offered = self.passwords is not None, dsn
+        """AUTH, DSN."""
         self.sessions = sessions
         self.tls = tls if listener.tls == "starttls" else None
         self.secrets_need_tls = listener.tls != "none"
@@ -50,6 +55,8 @@ class Terms:
         self.greeting = Reply(220, "", f"{hostname} ESMTP").wire()
         self.helo = Reply(250, "", hostname).wire()
         self._extensions = f"PIPELINING\nSIZE {config.limits.message_size}\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES"
+        if dsn:
+            self._extensions += "\nDSN"
 
     def ehlo(self, secure: bool) -> bytes:
         """The answer to EHLO (RFC 5321 4.1.1.1), for a session with or without TLS."""

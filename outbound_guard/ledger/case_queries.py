@@ -112,14 +112,14 @@ def cases(ledger: Ledger, *, state: str = "", closed_since: float = 0.0, limit: 
         where.append(or_(case_file.c.state == "open", case_file.c.closed >= closed_since))
     query = select(case_file).where(*where).order_by(case_file.c.opened.desc(), case_file.c.id.desc())
     with ledger.connection() as connection:
-        return _whole(connection, connection.execute(query.limit(limit) if limit else query).mappings().all())
+        return whole(connection, connection.execute(query.limit(limit) if limit else query).mappings().all())
 
 
 def case_one(ledger: Ledger, id_: str) -> Case | None:
     """One case."""
     with ledger.connection() as connection:
         rows = connection.execute(select(case_file).where(case_file.c.id == id_)).mappings().all()
-        return next(iter(_whole(connection, rows)), None)
+        return next(iter(whole(connection, rows)), None)
 
 
 def events(ledger: Ledger, id_: str) -> list[Event]:
@@ -171,7 +171,8 @@ def opened_counts(ledger: Ledger) -> tuple[int, int]:
     return opened, again
 
 
-def _whole(connection: Connection, rows: Iterable[RowMapping]) -> list[Case]:
+def whole(connection: Connection, rows: Iterable[RowMapping]) -> list[Case]:
+    """Cases with their subjects and checklists, from rows of `case_file`."""
     files = {row["id"]: row for row in rows}
     subjects: dict[str, list[CaseSubject]] = {id_: [] for id_ in files}
     checks: dict[str, dict[str, Check]] = {id_: {} for id_ in files}

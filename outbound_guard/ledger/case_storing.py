@@ -52,7 +52,7 @@ def case_events(connection: Connection, records: list[CaseEvent]) -> None:
     ]
     connection.execute(_insert(connection, tables.case_event).on_conflict_do_nothing(), rows)
     for case in dict.fromkeys(r.case for r in records):
-        _rebuild(connection, case)
+        rebuild(connection, case)
 
 
 def set_progress(connection: Connection, name: str, serial: int) -> None:
@@ -67,7 +67,8 @@ def _known(fields: Row) -> Row:
     return {name: value for name, value in fields.items() if name in EMPTY and name != "id"}
 
 
-def _rebuild(connection: Connection, case: str) -> None:
+def rebuild(connection: Connection, case: str) -> None:
+    """Work out anew what follows from the events of a case."""
     event = tables.case_event
     query = select(event.c.time, event.c.by, event.c.changes).where(event.c.case_id == case)
     file = EMPTY | {"id": case}

@@ -46,10 +46,19 @@ class Ledger:
             raise LedgerError(f"ledger: {_plain(error)}") from error
 
     @contextlib.contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """One transaction: committed at the end, rolled back on an error. Raises LedgerError."""
+    def connection(self, *, overwrite: bool = False) -> Iterator[Connection]:
+        """One transaction: committed at the end, rolled back on an error. Raises LedgerError.
+
+        With `overwrite` SQLite writes zeros over what is deleted, instead of leaving it in free room of its file.
+        """
         try:
             with self._engine.begin() as connection:
+                if overwrite and connection.dialect.name == "sqlite":
+                    # It stays with the connection, which somebody else uses next.
+                    connection.exec_driver_sql("PRAGMA secure_delete = ON")
+                    yield connection
+                    connection.exec_driver_sql("PRAGMA secure_delete = OFF")
+                    return
                 yield connection
         except BAD_RECORD:
             raise
@@ -65,6 +74,29 @@ class Ledger:
         with self.connection() as connection:
             alembic.attributes["connection"] = connection
             command.upgrade(alembic, "head")
+
+    def compact(self, most: int) -> bool:
+        """Write SQLite's file anew, without what was deleted in it; False if it has more than `most` octets.
+
+        It takes about a second for each 100 MB, and nobody else can write meanwhile. Another database sees to that by
+        itself. Raises LedgerError.
+        """
+        try:
+            connection = self._engine.raw_connection()
+            try:
+                if self._engine.dialect.name != "sqlite":
+                    return True
+                cursor = connection.cursor()
+                pages, size = (cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+                if pages * size > most:
+                    return False
+                cursor.execute("VACUUM")
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                return True
+            finally:
+                connection.close()
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise LedgerError(f"ledger: {_plain(error)}") from error
 
     def close(self) -> None:
         """Close the connections that are not in use."""

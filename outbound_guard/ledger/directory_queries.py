@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -47,6 +48,17 @@ def mapping(ledger: Ledger) -> dict[str, str]:
         return dict(connection.execute(query).all())
 
 
+def owners(ledger: Ledger, patterns: Sequence[str]) -> dict[str, str]:
+    """The accounts that have these senders or patterns, by pattern; what nobody has is not in it."""
+    found: dict[str, str] = {}
+    with ledger.connection() as connection:
+        for start in range(0, len(patterns), 500):
+            query = select(sender_account.c.pattern, sender_account.c.account)
+            query = query.where(sender_account.c.pattern.in_(patterns[start : start + 500]))
+            found |= dict(connection.execute(query).all())
+    return found
+
+
 def senders_of(ledger: Ledger, name: str) -> list[str]:
     """The senders and patterns that belong to an account by the directory."""
     query = select(sender_account.c.pattern).where(sender_account.c.account == name)
@@ -63,9 +75,11 @@ def accounts(ledger: Ledger, name: str | None = None) -> dict[str, dict[str, Any
         return {row["account"]: dict(row) for row in connection.execute(query).mappings()}
 
 
-def held_counts(ledger: Ledger) -> dict[str, int]:
-    """Messages held or in quarantine now, by account."""
+def held_counts(ledger: Ledger, name: str | None = None) -> dict[str, int]:
+    """Messages held or in quarantine now, by account: of one, or of all that have any."""
     query = select(held.c.account, func.count()).where(held.c.state.in_(OPEN)).group_by(held.c.account)
+    if name is not None:
+        query = query.where(held.c.account == name)
     with ledger.connection() as connection:
         return dict(connection.execute(query).all())
 

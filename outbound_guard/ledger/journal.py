@@ -94,11 +94,15 @@ class Journal:
             self._put_lines(sync=sync)
             self._seal_if_due()
 
-    def close(self) -> None:
-        """Write and seal everything; the journal may be used again afterwards."""
+    def seal(self) -> None:
+        """Write everything and hand the open segment to the scribe now instead of within a second."""
         self.flush()
         with self._tolerant():
             self._seal()
+
+    def close(self) -> None:
+        """Write and seal everything; the journal may be used again afterwards."""
+        self.seal()
 
     @property
     def waiting(self) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping, Select, func, select
+from sqlalchemy import ColumnElement, RowMapping, Select, select
 
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.retention import OPEN
 from outbound_guard.ledger.tables import audit, decision, delivery, held, recipient
+from outbound_guard.ledger.traffic_queries import by_account
 from outbound_guard.mail import Signal
 
 _signals: msgspec.json.Decoder[tuple[Signal, ...]] = msgspec.json.Decoder(tuple[Signal, ...])
@@ -110,15 +111,8 @@ def decision_one(ledger: Ledger, id_: str) -> dict[str, Any] | None:
 
 
 def counts(ledger: Ledger, since: float, account: str = "") -> dict[str, dict[str, int]]:
-    """Decisions since then (unix seconds) by account and action."""
-    query = select(decision.c.account, decision.c.action, func.count()).where(decision.c.received >= since)
-    if account:
-        query = query.where(decision.c.account == account)
-    found: dict[str, dict[str, int]] = {}
-    with ledger.connection() as connection:
-        for name, action, number in connection.execute(query.group_by(decision.c.account, decision.c.action)):
-            found.setdefault(name, {})[action] = number
-    return found
+    """Decisions since the hour of `since` (unix seconds) by account and action."""
+    return by_account(ledger, since, [account] if account else None)
 
 
 def seen(ledger: Ledger, scope: str, subject: str) -> str | None:
@@ -129,17 +123,12 @@ def seen(ledger: Ledger, scope: str, subject: str) -> str | None:
         return connection.execute(query).scalar()
 
 
-def senders_seen(ledger: Ledger, account: str, since: float) -> list[str]:
-    """The senders of an account that sent anything since then (unix seconds)."""
-    query = select(decision.c.sender).where(decision.c.account == account, decision.c.received >= since).distinct()
-    with ledger.connection() as connection:
-        return list(connection.execute(query.order_by(decision.c.sender)).scalars())
-
-
 def _held() -> Select[Any]:
     # An outer join: a change of state can be in the ledger a moment before its decision.
+    # What of it the table `held` says too is taken from the decision, which has all recipients.
+    own = ("id", "received", "account", "sender", "state", "changed", "changed_by", "reason", "due")
     return select(
-        held,
+        *(held.c[name] for name in own),
         decision.c.mail_from,
         decision.c.recipients,
         decision.c.subject,

@@ -6,6 +6,10 @@ from typing import Any
 
 import msgspec
 
+from outbound_guard.ledger.bulk_records import BulkChange as BulkChange
+from outbound_guard.ledger.bulk_records import BulkDone as BulkDone
+from outbound_guard.ledger.bulk_records import BulkPlaced as BulkPlaced
+from outbound_guard.ledger.bulk_records import BulkResult as BulkResult
 from outbound_guard.mail import Signal
 
 
@@ -44,6 +48,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True, tag="decision"):
     """The reply the client got, as one line."""
     source_address: str = ""
     """The address of ours from which it was tried at once; empty if it was not, or if that is not known."""
+    text: str = ""
+    """The fingerprint of its text, 16 hexadecimal digits; empty if there is none."""
 
 
 class Delivered(msgspec.Struct, frozen=True, omit_defaults=True, tag="delivered"):
@@ -60,6 +66,8 @@ class Delivered(msgspec.Struct, frozen=True, omit_defaults=True, tag="delivered"
     """False if it will be tried again."""
     source_address: str = ""
     """The address of ours from which it was tried; empty if that is not known."""
+    about: str = ""
+    """Of a report about a message (a bounce): the message it is about."""
 
 
 class HeldChange(msgspec.Struct, frozen=True, omit_defaults=True, tag="held"):
@@ -83,7 +91,7 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True, tag="standing"):
     subject: str
     """The sender or account, any string."""
     change: str
-    """suspended | resumed | limited | unlimited | exempted. An exemption ends at `until`."""
+    """suspended | resumed | limited | unlimited | exempted | probation. The last two end at `until`."""
     account: str = ""
     """The account of a sender, where it is known."""
     by: str = "system"
@@ -114,6 +122,37 @@ class AccountEntry(msgspec.Struct, frozen=True, omit_defaults=True, tag="account
     note: str = ""
     senders: tuple[str, ...] = ()
     """Addresses, senders, or patterns with `*`."""
+    emptied: tuple[str, ...] = ()
+    """Which of name, contact and note are empty from now on."""
+    gone: tuple[str, ...] = ()
+    """Senders or patterns that are no longer its own."""
+    removed: bool = False
+    """The entry goes, with its senders."""
+
+
+class Note(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
+    """What somebody wrote down about an account or sender. The same `id` replaces it; an empty text removes it."""
+
+    id: str
+    time: float
+    scope: str
+    """sender | account"""
+    subject: str
+    text: str
+    account: str = ""
+    """The account of a sender, where it is known."""
+    by: str = "system"
+
+
+class Erasure(msgspec.Struct, frozen=True, omit_defaults=True, tag="erasure"):
+    """Somebody wants everything about an account erased. It is done by the ledger's writer, in portions."""
+
+    id: str
+    time: float
+    account: str
+    by: str = "system"
+    keep_suspension: bool = False
+    """A suspension in force stays, under the account's name, without its reason."""
 
 
 class CaseSubject(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -190,10 +229,119 @@ class WeightChange(msgspec.Struct, frozen=True, omit_defaults=True, tag="weight"
     """Its fingerprint, hexadecimal; empty if there is none."""
 
 
-Record = Decision | Delivered | HeldChange | Standing | Audit | AccountEntry | CaseEvent | WeightChange
+class UserChange(msgspec.Struct, frozen=True, omit_defaults=True, tag="user"):
+    """A user of the console was added, or changed."""
+
+    time: float
+    name: str
+    what: str
+    """added | role | password | disabled | enabled | signed_out | removed, or of the second factor: factor_started |
+    factor_confirmed | factor_off | codes"""
+    role: str = ""
+    """Of added and role: viewer | operator | admin."""
+    password: str = ""
+    """Of added and password: the argon2 hash."""
+    totp: str = ""
+    """Of factor_started: the secret (base32)."""
+    recovery: tuple[str, ...] = ()
+    """Of factor_confirmed and codes: the hashes of the codes that are good from now on."""
+
+
+class TokenChange(msgspec.Struct, frozen=True, omit_defaults=True, tag="token"):
+    """An API token was made or revoked."""
+
+    time: float
+    id: str
+    what: str
+    """made | revoked"""
+    name: str = ""
+    user: str = ""
+    hash: str = ""
+    """SHA-256 of the secret, hexadecimal."""
+    scopes: tuple[str, ...] = ()
+    expires: float = 0.0
+    """Unix time; 0: never."""
+
+
+class Feedback(msgspec.Struct, frozen=True, omit_defaults=True, tag="feedback"):
+    """The world has answered after it had taken a message: a complaint, a bounce, a line in a next hop's log."""
+
+    key: str
+    """Made from the fact itself; a second record with the same key is left out."""
+    time: float
+    """Unix seconds at which it became known here, or, of a log, at which it happened."""
+    kind: str
+    """complaint | bounce | delivery"""
+    class_: str = ""
+    """Of a complaint the feedback type (RFC 5965 7.3), else the class of the answer (delivery.answers.CLASSES)."""
+    outcome: str = ""
+    """What it says about the sender: one of reputation.OUTCOMES; empty: nothing."""
+    account: str = ""
+    sender: str = ""
+    sender_kind: str = ""
+    recipient: str = ""
+    message: str = ""
+    """Our id of the message it is about; empty if none was found."""
+    source: str = ""
+    """From where it came: `smtp 192.0.2.7`, `cli`, `api`, `log`."""
+    proof: str = ""
+    """How the message was found: seal (our token), received, message_id, recipient, queue_id."""
+    counts: bool = False
+    """It is proven, and so speaks about the sender."""
+    code: int = 0
+    enhanced: str = ""
+    detail: str = ""
+    """The answer's text, or who complains."""
+    peer: str = ""
+    final: bool = True
+    """False if it is tried again there."""
+    text: str = ""
+    """The fingerprint of the message's text, as in `Decision`."""
+
+
+class Suppression(msgspec.Struct, frozen=True, omit_defaults=True, tag="suppression"):
+    """A recipient came on an account's suppression list, or went off it."""
+
+    time: float
+    account: str
+    address: str
+    """In lower case."""
+    change: str
+    """added | removed"""
+    why: str = ""
+    """unknown_user | complaint | by_hand"""
+    message: str = ""
+    detail: str = ""
+    by: str = "system"
+
+
+Record = (
+    Decision
+    | BulkPlaced
+    | BulkChange
+    | BulkDone
+    | Delivered
+    | HeldChange
+    | Standing
+    | Audit
+    | AccountEntry
+    | CaseEvent
+    | WeightChange
+    | Note
+    | Erasure
+    | Feedback
+    | Suppression
+    | UserChange
+    | TokenChange
+)
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+
+
+def fingerprint_text(fingerprint: int) -> str:
+    """A text's fingerprint as records have it: 16 hexadecimal digits, or empty for 0."""
+    return f"{fingerprint:016x}" if fingerprint else ""
 
 
 def encode(record: Record) -> bytes:

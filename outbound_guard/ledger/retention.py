@@ -1,29 +1,78 @@
-"""What the ledger forgets, and when."""
+"""What the ledger forgets, and when: docs/privacy.md says it in prose."""
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, or_, select
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, or_, select, tuple_
 
+from outbound_guard.config.settings import Retention
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.database import Ledger
 
 PORTION = 2000
 """Rows deleted in one transaction, so that new records need not wait long."""
 OPEN = ("held", "quarantine")
+DAY = 86400.0
 
 
-def forget(ledger: Ledger, before: float, waiting: set[str]) -> None:
-    """Remove what happened before `before` (unix seconds). Raises LedgerError.
+def forget(ledger: Ledger, now: float, keep_days: int, keep: Retention, waiting: set[str]) -> None:
+    """Remove what is older than it is kept; `now` in unix seconds, `keep_days` is for decisions. Raises LedgerError.
 
-    Stays: what is held, with its decisions; standings in force; audit and history, which are few and answer "who did
-    that". `waiting` are the segments still on disk: their names must be kept.
+    Stays: what is held, with its decisions; standings in force. `waiting` are the segments still on disk: their names
+    must be kept.
     """
-    decision, held, standing = tables.decision, tables.held, tables.standing
+
+    def before(days: int) -> float:
+        """The time before which all of a kind goes; 0 days: none of it."""
+        return now - days * DAY if days else float("-inf")
+
+    decision, held = tables.decision, tables.held
+    decided = before(keep_days)
     still_held = select(held.c.id).where(held.c.state.in_(OPEN))
-    _delete(ledger, decision, and_(decision.c.received < before, decision.c.id.not_in(still_held)))
-    _delete_deliveries(ledger, before)
-    _delete(ledger, held, and_(held.c.changed < before, held.c.state.not_in(OPEN)))
-    segment = tables.segment
+    _delete(ledger, decision, and_(decision.c.received < decided, decision.c.id.not_in(still_held)))
+    # A decision without what came of it would tell half a story.
+    _delete_oldest(ledger, tables.delivery, min(decided, before(keep.deliveries)))
+    _delete_oldest(ledger, tables.feedback, min(decided, before(keep.deliveries)))
+    closed = min(decided, before(keep.held))
+    _delete(ledger, held, and_(held.c.changed < closed, held.c.state.not_in(OPEN)))
+    _delete_oldest(ledger, tables.held_change, closed)
+    _forget_bulk(ledger, closed)
+    if keep.audit:
+        _delete(ledger, tables.audit, tables.audit.c.time < before(keep.audit))
+    if keep.standings:
+        _delete_oldest(ledger, tables.standing_history, before(keep.standings))
+    if keep.listings:
+        _delete_oldest(ledger, tables.listing_history, before(keep.listings))
+    if keep.traffic:
+        _delete(ledger, tables.traffic, tables.traffic.c.hour < int(before(keep.traffic) // 3600))
+    if keep.cases:
+        _forget_cases(ledger, before(keep.cases))
+    _forget_small(ledger, decided, waiting)
+    _forget_seen(ledger, decided)
+
+
+def _forget_bulk(ledger: Ledger, before: float) -> None:
+    """Decisions about many that were carried out, or undone, before then."""
+    many = tables.bulk_action.c
+    over = and_(many.state.in_(("done", "undone")), many.changed < before)
+    _delete(ledger, tables.bulk_item, tables.bulk_item.c.bulk.in_(select(many.id).where(over)))
+    _delete(ledger, tables.bulk_action, over)
+
+
+def _forget_seen(ledger: Ledger, before: float) -> None:
+    """Accounts and senders that have sent nothing since, unless they were entered or decided about, or wait."""
+    seen, standing = tables.account_seen.c, tables.standing.c
+    _delete(ledger, tables.sender_seen, tables.sender_seen.c.last < before)
+    entered = select(tables.account.c.account)
+    decided = select(standing.subject).where(standing.scope == "account").union(select(standing.account))
+    waiting = select(tables.held.c.account).where(tables.held.c.open)
+    kept = (entered, decided, waiting)
+    idle = and_(seen.last < before, *(seen.account.not_in(accounts) for accounts in kept))
+    _delete(ledger, tables.account_seen, idle)
+
+
+def _forget_small(ledger: Ledger, before: float, waiting: set[str]) -> None:
+    """Standings that are over, and the names of segments that cannot come again."""
+    standing, segment = tables.standing, tables.segment
     with ledger.connection() as connection:
         over = or_(
             and_(standing.c.change.in_(("resumed", "unlimited")), standing.c.time < before),
@@ -37,18 +86,32 @@ def forget(ledger: Ledger, before: float, waiting: set[str]) -> None:
             )
 
 
-def _delete(ledger: Ledger, table: Table, which: ColumnElement[bool]) -> None:
-    (key,) = table.primary_key.columns
+def _forget_cases(ledger: Ledger, before: float) -> None:
+    """Cases that were closed before then, each with everything about it in one transaction."""
+    case = tables.case_file.c
+    over = select(case.id).where(case.state == "closed", case.closed < before).order_by(case.closed).limit(50)
     while True:
         with ledger.connection() as connection:
-            portion = select(key).where(which).limit(PORTION).scalar_subquery()
-            if connection.execute(delete(table).where(key.in_(portion))).rowcount < PORTION:
+            ids = list(connection.execute(over).scalars())
+            for table in (tables.case_event, tables.case_subject, tables.case_check):
+                connection.execute(delete(table).where(table.c.case_id.in_(ids)))
+            connection.execute(delete(tables.case_file).where(case.id.in_(ids)))
+        if len(ids) < 50:
+            return
+
+
+def _delete(ledger: Ledger, table: Table, which: ColumnElement[bool]) -> None:
+    key = tuple(table.primary_key.columns)
+    whole = key[0] if len(key) == 1 else tuple_(*key)
+    while True:
+        with ledger.connection() as connection:
+            portion = select(*key).where(which).limit(PORTION)
+            if connection.execute(delete(table).where(whole.in_(portion))).rowcount < PORTION:
                 return
 
 
-def _delete_deliveries(ledger: Ledger, before: float) -> None:
+def _delete_oldest(ledger: Ledger, table: Table, before: float) -> None:
     """Their numbers grow with time, so the oldest come first; an index by time would cost every message something."""
-    table = tables.delivery
     while True:
         with ledger.connection() as connection:
             oldest = connection.execute(select(table.c.serial, table.c.time).order_by(table.c.serial).limit(PORTION))

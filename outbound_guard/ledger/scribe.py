@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from outbound_guard.clock import Clock
+from outbound_guard.config.settings import Retention
 from outbound_guard.ledger import segments, storing, tables
 from outbound_guard.ledger.database import BAD_RECORD, Ledger, LedgerError
 from outbound_guard.ledger.records import Record, decode, encode
@@ -42,9 +43,19 @@ class Scribe:
     """Takes the segments of `directory` into `ledger` (opened as writer)."""
 
     def __init__(
-        self, directory: Path, ledger: Ledger, clock: Clock, *, keep_days: int = 30, interval: float = 0.25
+        self,
+        directory: Path,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        keep_days: int = 30,
+        keep: Retention | None = None,
+        interval: float = 0.25,
     ) -> None:
-        """`keep_days`: how long decisions are kept. `interval`: seconds between two looks for new segments."""
+        """`keep_days`: how long decisions are kept; `keep`: everything else, as configured by default.
+
+        `interval`: seconds between two looks for new segments.
+        """
         self.stored = 0
         """Records put into SQL."""
         self.rejected = 0
@@ -56,12 +67,17 @@ class Scribe:
         self._directory = directory
         self._ledger = ledger
         self._clock = clock
-        self._keep = keep_days * 86400.0
+        self._keep_days, self._keep = keep_days, keep or Retention()
         self._interval = interval
         self._lock = -1
         self._migrated = False
         self._well = False
         self._pruned = float("-inf")
+        self._hurry = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Look for new segments now. Called on the loop that `run` works on."""
+        self._hurry.set()
 
     async def run(self) -> None:
         """Work until cancelled. Never raises anything but CancelledError."""
@@ -75,7 +91,9 @@ class Scribe:
                 await work
                 raise
             pause = self._interval if well else min(max(2 * pause, 0.5), LONGEST_PAUSE)
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), pause)
+            self._hurry.clear()
 
     def once(self) -> int:
         """Take in every segment that is sealed now: how many records were stored. Raises LedgerError, OSError.
@@ -104,10 +122,10 @@ class Scribe:
         return self.stored - before
 
     def prune(self) -> None:
-        """Forget what is older than `keep_days`; held mail stays. Raises LedgerError."""
+        """Forget what is older than it is kept; held mail stays. Raises LedgerError."""
         if self._begin():
             waiting = {path.name for path in segments.sealed(self._directory)}
-            forget(self._ledger, self._clock.now() - self._keep, waiting)
+            forget(self._ledger, self._clock.now(), self._keep_days, self._keep, waiting)
 
     @property
     def ready(self) -> bool:

@@ -6,22 +6,43 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Table, func, select, update
+from sqlalchemy import Connection, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from outbound_guard.ledger import tables
+from outbound_guard.ledger.account_storing import (
+    account_entries,
+    erasures,
+    notes,
+    seen_in_decisions,
+    seen_in_standings,
+)
+from outbound_guard.ledger.bulk_storing import bulk_changes, bulk_done, bulk_placed
 from outbound_guard.ledger.case_storing import case_events
+from outbound_guard.ledger.feedback_storing import feedbacks, suppressions
+from outbound_guard.ledger.held_columns import OPEN, SHOWN, shown_of
 from outbound_guard.ledger.records import (
     AccountEntry,
     Audit,
+    BulkChange,
+    BulkDone,
+    BulkPlaced,
     CaseEvent,
     Decision,
     Delivered,
+    Erasure,
+    Feedback,
     HeldChange,
+    Note,
     Record,
     Standing,
+    Suppression,
+    TokenChange,
+    UserChange,
     WeightChange,
 )
+from outbound_guard.ledger.traffic_storing import count_decisions, reached, unknown_yet
+from outbound_guard.ledger.user_storing import token_changes, user_changes
 from outbound_guard.ledger.weight_storing import weight_changes
 
 Row = dict[str, Any]
@@ -31,6 +52,7 @@ KINDS = {
     "limited": "limit",
     "unlimited": "limit",
     "exempted": "exemption",
+    "probation": "probation",
 }
 _json = msgspec.json.Encoder().encode
 
@@ -44,9 +66,9 @@ def store(connection: Connection, records: Iterable[Record]) -> None:
         if type_ in sorted_:
             storing(connection, sorted_[type_])
     if AccountEntry in sorted_ or Standing in sorted_:
-        _count_revision(connection, "directory")
+        count_revision(connection, "directory")
     if WeightChange in sorted_:
-        _count_revision(connection, "weights")
+        count_revision(connection, "weights")
 
 
 def insert_new(connection: Connection, table: Table, rows: list[Row]) -> None:
@@ -76,6 +98,7 @@ def _insert_many(connection: Connection, table: Table, rows: list[tuple[Any, ...
 
 
 def _decisions(connection: Connection, records: list[Decision]) -> None:
+    new = unknown_yet(connection, records)
     rows = [
         (
             r.id,
@@ -99,13 +122,16 @@ def _decisions(connection: Connection, records: list[Decision]) -> None:
             _json(r.signals).decode(),
             r.answered,
             r.source_address,
+            r.text,
         )
         for r in records
     ]
     _insert_many(connection, tables.decision, rows)
-    recipients = [(address, r.id) for r in records for address in {address.lower() for address in r.recipients}]
+    recipients = [(address, r.id) for r in records for address in reached(r.recipients)]
     if recipients:
         _insert_many(connection, tables.recipient, recipients)
+    seen_in_decisions(connection, records)
+    count_decisions(connection, new)
     held = [r for r in records if r.state in ("held", "quarantine")]
     if held:
         _held_new(connection, held)
@@ -115,7 +141,8 @@ def _held_new(connection: Connection, records: list[Decision]) -> None:
     statement = _insert(connection, tables.held)
     # A change may have come first, for example a release within a second: then its state stays.
     statement = statement.on_conflict_do_update(
-        index_elements=["id"], set_={name: statement.excluded[name] for name in ("received", "account", "sender")}
+        index_elements=["id"],
+        set_={name: statement.excluded[name] for name in ("received", "account", "sender", *SHOWN)},
     )
     connection.execute(
         statement,
@@ -130,7 +157,10 @@ def _held_new(connection: Connection, records: list[Decision]) -> None:
                 "changed_by": "system",
                 "reason": r.reason,
                 "due": r.due,
+                "open": True,
             }
+            | shown_of(r.account, r.sender, r.mail_from, r.recipients, r.subject, r.signals)
+            | {"action": r.action, "score": r.score, "size": r.size, "text": r.text}
             for r in records
         ],
     )
@@ -140,7 +170,7 @@ def _held_changes(connection: Connection, records: list[HeldChange]) -> None:
     statement = _insert(connection, tables.held)
     statement = statement.on_conflict_do_update(
         index_elements=["id"],
-        set_={name: statement.excluded[name] for name in ("state", "changed", "changed_by", "reason", "due")},
+        set_={name: statement.excluded[name] for name in ("state", "changed", "changed_by", "reason", "due", "open")},
         where=tables.held.c.changed <= statement.excluded.changed,
     )
     connection.execute(
@@ -148,7 +178,7 @@ def _held_changes(connection: Connection, records: list[HeldChange]) -> None:
         [
             {
                 "id": r.id,
-                # These three are filled in when the decision comes.
+                # These three, and what lists show, are filled in when the decision comes.
                 "received": r.time,
                 "account": "",
                 "sender": "",
@@ -157,15 +187,17 @@ def _held_changes(connection: Connection, records: list[HeldChange]) -> None:
                 "changed_by": r.by,
                 "reason": r.reason,
                 "due": r.due,
+                "open": r.to in OPEN,
             }
             for r in records
         ],
     )
+    _insert_many(connection, tables.held_change, [(None, r.id, r.time, r.to, r.by, r.reason, r.due) for r in records])
 
 
 def _deliveries(connection: Connection, records: list[Delivered]) -> None:
     rows = [
-        (None, r.id, r.time, r.recipient, r.code, r.enhanced, r.text, r.peer, r.final, r.source_address)
+        (None, r.id, r.time, r.recipient, r.code, r.enhanced, r.text, r.peer, r.final, r.source_address, r.about)
         for r in records
     ]
     _insert_many(connection, tables.delivery, rows)
@@ -195,6 +227,7 @@ def _standings(connection: Connection, records: list[Standing]) -> None:
         where=tables.standing.c.time <= statement.excluded.time,
     )
     connection.execute(statement, [row | {"kind": KINDS[row["change"]]} for row in rows])
+    seen_in_standings(connection, records)
 
 
 def _audits(connection: Connection, records: list[Audit]) -> None:
@@ -204,36 +237,8 @@ def _audits(connection: Connection, records: list[Audit]) -> None:
     )
 
 
-def _accounts(connection: Connection, records: list[AccountEntry]) -> None:
-    statement = _insert(connection, tables.account)
-    # An empty text leaves what is known.
-    known = {
-        name: func.coalesce(func.nullif(statement.excluded[name], ""), tables.account.c[name])
-        for name in ("name", "contact", "note")
-    }
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["account"], set_=known),
-        [
-            {
-                "account": r.account,
-                "name": r.name,
-                "contact": r.contact,
-                "note": r.note,
-                "created": r.time,
-            }
-            for r in records
-        ],
-    )
-    senders = {sender: r.account for r in records for sender in r.senders}
-    if senders:
-        mapping = _insert(connection, tables.sender_account)
-        connection.execute(
-            mapping.on_conflict_do_update(index_elements=["pattern"], set_={"account": mapping.excluded.account}),
-            [{"pattern": pattern, "account": account} for pattern, account in senders.items()],
-        )
-
-
-def _count_revision(connection: Connection, name: str) -> None:
+def count_revision(connection: Connection, name: str) -> None:
+    """Say that what a revision stands for has changed."""
     insert_new(connection, tables.revision, [{"name": name, "number": 0}])
     table = tables.revision
     connection.execute(update(table).where(table.c.name == name).values(number=table.c.number + 1))
@@ -251,7 +256,16 @@ _STORING: dict[type, Callable[[Connection, list[Any]], None]] = {
     Delivered: _deliveries,
     Standing: _standings,
     Audit: _audits,
-    AccountEntry: _accounts,
+    AccountEntry: account_entries,
+    Note: notes,
+    Erasure: erasures,
+    Feedback: feedbacks,
+    Suppression: suppressions,
     CaseEvent: case_events,
     WeightChange: weight_changes,
+    BulkPlaced: bulk_placed,
+    BulkDone: bulk_done,
+    BulkChange: bulk_changes,
+    UserChange: user_changes,
+    TokenChange: token_changes,
 }

@@ -13,7 +13,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     PrimaryKeyConstraint,
     String,
     Table,
@@ -21,7 +20,23 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-metadata = MetaData()
+from outbound_guard.ledger.account_tables import account_note as account_note
+from outbound_guard.ledger.account_tables import account_seen as account_seen
+from outbound_guard.ledger.account_tables import erasure as erasure
+from outbound_guard.ledger.account_tables import sender_seen as sender_seen
+from outbound_guard.ledger.feedback_tables import feedback as feedback
+from outbound_guard.ledger.feedback_tables import suppression as suppression
+from outbound_guard.ledger.held_tables import bulk_action as bulk_action
+from outbound_guard.ledger.held_tables import bulk_item as bulk_item
+from outbound_guard.ledger.held_tables import held as held
+from outbound_guard.ledger.schema import metadata as metadata
+from outbound_guard.ledger.schema import only
+from outbound_guard.ledger.traffic_tables import held_change as held_change
+from outbound_guard.ledger.traffic_tables import traffic as traffic
+from outbound_guard.ledger.user_tables import console_recovery as console_recovery
+from outbound_guard.ledger.user_tables import console_session as console_session
+from outbound_guard.ledger.user_tables import console_token as console_token
+from outbound_guard.ledger.user_tables import console_user as console_user
 
 # SQLite gives out numbers by itself only for a column of type INTEGER.
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
@@ -51,9 +66,17 @@ decision = Table(
     Column("answered", Text, nullable=False),
     # Of ours, as far as it was tried at once; `source` above is the rule that found the sender.
     Column("source_address", String(64), nullable=False, server_default=""),
+    # The fingerprint of the text, 16 hexadecimal digits; empty if there is none.
+    Column("text", String(16), nullable=False, server_default=""),
     Index("decision_received", "received"),
     Index("decision_account", "account", "received"),
     Index("decision_sender", "sender", "received"),
+    Index("decision_text", "text", "received"),
+    # Who is worth a look: a part of all, and every column of the answer. Queries must say the condition word for word.
+    Index("decision_risk", "received", "score", "sender", "account", "action", **only("score >= 3")),
+    # Mostly the sender is the mailbox itself, and is found as such.
+    Index("decision_mail_from", "mail_from", "received", **only("mail_from <> sender")),
+    Index("decision_message_id", "message_id"),
 )
 
 # Who a message was for, to find it by its recipient.
@@ -81,29 +104,13 @@ delivery = Table(
     Column("peer", Text, nullable=False),
     Column("final", Boolean, nullable=False),
     Column("source_address", String(64), nullable=False, server_default=""),
+    # Of a report about a message (a bounce): the message it is about; else empty.
+    Column("about", String(64), nullable=False, server_default=""),
     Index("delivery_id", "id"),
+    Index("delivery_about", "about", **only("about <> ''")),
 )
 
-# One row for each message that is or was held. What it is about stands in its decision.
-held = Table(
-    "held",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("received", Double, nullable=False),
-    Column("account", Text, nullable=False),
-    Column("sender", Text, nullable=False),
-    # held | quarantine, then released | deleted | returned | expired | missing
-    Column("state", String(32), nullable=False),
-    Column("changed", Double, nullable=False),
-    Column("changed_by", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("due", Double, nullable=False),
-    Index("held_state", "state", "received"),
-    Index("held_account", "account", "received"),
-    Index("held_sender", "sender", "received"),
-)
-
-# The last word on each subject: `kind` is suspension, limit or exemption; `change` says whether it is on.
+# The last word on each subject: `kind` is suspension, limit, exemption or probation; `change` says whether it is on.
 standing = Table(
     "standing",
     metadata,
@@ -118,6 +125,7 @@ standing = Table(
     Column("until", Double, nullable=False),
     Column("limits", Text, nullable=False),
     PrimaryKeyConstraint("scope", "subject", "kind"),
+    Index("standing_account", "account"),
 )
 
 standing_history = Table(
@@ -134,6 +142,7 @@ standing_history = Table(
     Column("until", Double, nullable=False),
     Column("limits", Text, nullable=False),
     Index("standing_history_subject", "subject", "time"),
+    Index("standing_history_account", "account", "time"),
 )
 
 audit = Table(
@@ -147,6 +156,8 @@ audit = Table(
     Column("detail", Text, nullable=False),
     Index("audit_time", "time"),
     Index("audit_subject", "subject", "time"),
+    Index("audit_by", "by", "time"),
+    Index("audit_what", "what", "time"),
 )
 
 account = Table(

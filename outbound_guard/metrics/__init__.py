@@ -11,11 +11,11 @@ import time
 from bisect import bisect_left
 from pathlib import Path
 
-from outbound_guard.metrics.files import File, Series, bound_labels, exposition, forget
+from outbound_guard.metrics.files import File, Series, bound_labels, exposition, forget, values
 from outbound_guard.metrics.server import MetricsServer
 from outbound_guard.metrics.table import METRICS, PREFIX, TABLE, Metric, known
 
-__all__ = ["METRICS", "PREFIX", "TABLE", "Metric", "Metrics", "MetricsServer", "exposition", "forget"]
+__all__ = ["METRICS", "PREFIX", "TABLE", "Metric", "Metrics", "MetricsServer", "exposition", "forget", "values"]
 
 _log = logging.getLogger(__name__)
 

@@ -106,3 +106,16 @@ def exposition(folder: Path) -> bytes:
     registry = CollectorRegistry()
     _Collector(registry, str(folder))
     return generate_latest(registry)
+
+
+def values(folder: Path) -> dict[Series, float]:
+    """The gauges and counters of all processes together, by name (without its prefix) and labels."""
+    registry = CollectorRegistry()
+    _Collector(registry, str(folder))
+    found: dict[Series, float] = {}
+    for family in registry.collect():
+        for sample in family.samples:
+            name = sample.name.removeprefix(PREFIX)
+            if name in METRICS:
+                found[(name, *(sample.labels[label] for label in METRICS[name].labels))] = sample.value
+    return found

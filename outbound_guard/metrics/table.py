@@ -50,6 +50,11 @@ TABLE = (
     Metric("next_hop_up", "livemin", ("pool",), "1 while at least one next hop of the pool answers"),
     Metric("next_hop_events_total", "counter", ("event",), "What happened on connections to next hops"),
     Metric("spool_messages", "livemostrecent", ("state",), "Messages in the spool"),
+    # What comes back.
+    Metric("feedback_reports_total", "counter", ("result",), "Reports handed in, by what became of them"),
+    Metric("feedback_total", "counter", ("kind", "class", "counts"), "Complaints, bounces, logs of next hops"),
+    Metric("feedback_log_lines_total", "counter", ("result",), "Lines of next hops' logs, by what became of them"),
+    Metric("feedback_log_behind_bytes", "livemostrecent", (), "Octets of next hops' logs that are not read yet"),
     # Other filters.
     Metric("scanner_answers_total", "counter", ("scanner", "result"), "Messages a scanner was to judge, by result"),
     Metric("scanner_seconds", "histogram", ("scanner",), "Time a scanner took to answer"),
@@ -75,6 +80,9 @@ TABLE = (
     Metric("journal_errors_total", "counter", (), "Writes of the journal that failed; its lines are tried again"),
     Metric("journal_lost_total", "counter", (), "Records given up while the journal could not be written"),
     Metric("recording_lost_total", "counter", (), "Transactions and answers left out of the recorded traffic"),
+    # The console.
+    Metric("held_expiring", "livemostrecent", (), "Held messages that wait for a person and end soon"),
+    Metric("console_sign_ins_total", "counter", ("result",), "Tries to sign in to the console, by result"),
     # Processes.
     Metric("processes", "livesum", ("role",), "Processes that are ready"),
     Metric("restarts_total", "counter", ("role",), "Processes that ended unasked and were started again"),

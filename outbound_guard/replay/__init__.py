@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import tempfile
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -235,13 +235,21 @@ class Run(msgspec.Struct, frozen=True):
     """The account of each sender."""
 
 
-def run(trace: Path, policy: Policy, model: Path | None = None) -> Run:
-    """Take a trace through the path, with a fresh store. Raises ConfigError, ModelError, OSError, TraceError."""
+def run(
+    trace: Path,
+    policy: Policy,
+    model: Path | None = None,
+    progress: Callable[[int], object] = lambda transactions: None,
+) -> Run:
+    """Take a trace through the path, with a fresh store. Raises ConfigError, ModelError, OSError, TraceError.
+
+    `progress` is told now and then how many transactions are done.
+    """
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         loop, context = runner.get_loop(), relay(policy, model)
         under_test = runner.run(context.__aenter__())
         try:
-            driver = Driver(lambda event: loop.run_until_complete(under_test.handle(event)))
+            driver = Driver(lambda event: loop.run_until_complete(under_test.handle(event)), progress)
             driver.run(trace)
         finally:
             runner.run(context.__aexit__(None, None, None))

@@ -25,14 +25,17 @@ _PERSON_RETRIES = (600, 1800, 7200)
 """Somebody at a mail program tries again by hand a few times."""
 _LONGEST_HOLD = 86_400.0
 """Seconds; what is held longer counts as quarantined."""
+_TOLD = 100
+"""Transactions between two words on the progress."""
 _TX_FIELDS = ("id", "client_ip", "server", "sasl_user", "helo", "mail_from", "rcpt_to", "message", "size", "recorded")
 
 
 class Driver:
     """Takes one trace through a relay in virtual time."""
 
-    def __init__(self, handle: Handle) -> None:
-        self._handle = handle
+    def __init__(self, handle: Handle, progress: Callable[[int], object] = lambda transactions: None) -> None:
+        """`progress` is told now and then how many transactions of the trace are done."""
+        self._handle, self._progress = handle, progress
         self._due: list[tuple[float, int, Callable[[float], object]]] = []
         self._number = count()
         self._deferred: dict[tuple[object, ...], str] = {}
@@ -43,7 +46,9 @@ class Driver:
     def run(self, trace: Path) -> None:
         """Drive the relay over `trace`, a directory. Raises OSError, TraceError."""
         now, begun = 0.0, False
-        for transaction in transactions(trace):
+        for number, transaction in enumerate(transactions(trace)):
+            if number % _TOLD == 0:
+                self._progress(number)
             now = transaction["t"]
             if not begun:
                 self._handle({"ev": "start", "t": now, "trace": str(trace.absolute()), "max_hold": _LONGEST_HOLD})

@@ -112,6 +112,11 @@ class Reputation:
         self._company = state.script(script_text("company"))
         self._mark = state.script(script_text("mark"))
 
+    @property
+    def state(self) -> State:
+        """The store it lies in."""
+        return self._state
+
     async def recall(self, seen: Observation, *, count: bool = True) -> Memory:
         """Read what is known, and unless `count` is False count the message; NOTHING while the store is down.
 
@@ -253,6 +258,11 @@ class Reputation:
         """Write behind that a person released (`good`) or confirmed the campaign with this fingerprint."""
         if fingerprint:
             self._mark_as(b"%x" % fingerprint, b"", b"good" if good else b"bad", _CAMPAIGN_KEPT)
+
+    def complained(self, fingerprint: int, sender: str) -> None:
+        """Write behind that recipients complain of a text as this sender sends it: the two are under suspicion."""
+        if fingerprint:
+            self._mark_as(b"%x" % fingerprint, hashed(sender), b"", _CAMPAIGN_KEPT)
 
     def _mark_as(self, name: bytes, sender: bytes, said: bytes, keep: int) -> None:
         self._state.later(self._mark, _shared(name), [sender, said, keep])

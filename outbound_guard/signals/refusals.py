@@ -39,6 +39,9 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Part of the weight of a bad answer that is left then."""
     complaint: float = 2.5
     """Nats for a complaint."""
+    proven_complaints: float = 0.003
+    """Complaints for each delivery up to which a proven sender's complaints are what every list gets: the rate that the
+    large receivers' guidelines for bulk senders call too high."""
     most: float = 1.8
     """Nats one bad answer can add."""
     counted: int = 5
@@ -67,7 +70,10 @@ def weigh(outcome: str, recipients: int, profile: Any, settings: Settings) -> fl
     if outcome == "reached":
         # That a recipient exists speaks for the list; it says nothing about what is written.
         return min(0.0, log((1 - settings.bad_list) / (1 - unknown))) * recipients
-    return settings.complaint if outcome == "complaint" else 0.0
+    if outcome == "complaint":
+        usual = profile.complaint + recipients <= settings.proven_complaints * profile.delivered
+        return settings.complaint * (settings.proven_share if usual else 1.0)
+    return 0.0
 
 
 def look(view: View, settings: Settings) -> Finding | None:

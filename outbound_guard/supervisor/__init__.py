@@ -21,6 +21,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -83,13 +84,17 @@ class Supervisor:
             stopped = await asyncio.to_thread(stop_leftovers, self._run_dir, self._path.absolute())
             listeners = self._config.listener if "relay" in self._roles else ()
             sockets = await bind_all((listener.address for listener in listeners), patient=stopped)
-            for socket in sockets:
-                stack.callback(socket.close)
+            console = await self._bind_console(patient=stopped)
+            for listening in (*sockets, *console.values()):
+                stack.callback(listening.close)
             self._setting = Setting(
                 program=self._program,
                 config_path=self._path.absolute(),
                 run=self._run_dir,
-                listeners={index: socket.fileno() for index, socket in enumerate(sockets)},
+                sockets={
+                    "relay": {str(index): listening.fileno() for index, listening in enumerate(sockets)},
+                    "console": {name: listening.fileno() for name, listening in console.items()},
+                },
                 state_url=await self._start_state(stack),
                 changed=self._on_change,
                 crashed=lambda role: self._metrics.count("restarts_total", role),
@@ -98,7 +103,8 @@ class Supervisor:
                 self._setting.state_url, timeout=self._config.state.timeout, count=self._metrics.count
             )
             stack.push_async_callback(state.close)
-            addresses: dict[str, object] = {"listeners": [bound_address(socket) for socket in sockets]}
+            addresses: dict[str, object] = {"listeners": [bound_address(listening) for listening in sockets]}
+            addresses |= {name: bound_address(listening) for name, listening in console.items()}
             if self._config.metrics.address:
                 addresses["metrics"] = self._serve_metrics(stack, state)
             for work in (self._metrics.keep_flushing(), self._look_at_state(state)):
@@ -108,6 +114,15 @@ class Supervisor:
             if await self._until_ready():
                 self._announce(addresses)
                 await self._stop.wait()
+
+    async def _bind_console(self, *, patient: bool) -> dict[str, socket.socket]:
+        """What the console process listens on, by the name of its table in the configuration."""
+        wanted = {"console": self._config.console.address, "feedback": self._config.feedback.address}
+        bound = {}
+        for name, address in wanted.items():
+            if address and "console" in self._roles:
+                (bound[name],) = await bind_all([address], patient=patient, setting=f"{name}.address")
+        return bound
 
     def _make_folders(self) -> None:
         """Make the folders of the data directory, and empty what only a running service means."""

@@ -39,8 +39,9 @@ class Setting(msgspec.Struct, frozen=True):
     config_path: Path
     run: Path
     """Folder for the pid files, data_dir/run."""
-    listeners: Mapping[int, int]
-    """File descriptors of the listening sockets by their index in the configuration; only relays get them."""
+    sockets: Mapping[str, Mapping[str, int]]
+    """File descriptors of the listening sockets that a role gets, by name: of relays the index of the listener in the
+    configuration, of the console `console`."""
     state_url: str
     changed: Callable[[], None]
     """Called when a child has become ready or has ended."""
@@ -54,10 +55,11 @@ class Setting(msgspec.Struct, frozen=True):
     def environment(self, role: str, slot: str, ready_fd: int) -> dict[str, str]:
         """The environment of a child: ours, and what it must know.
 
-        {"fds": {listener index: descriptor}, "ready_fd": where one byte says "I serve", "state_url", "slot", "parent"}
+        {"fds": {name of a listening socket: descriptor}, "ready_fd": where one byte says "I serve", "state_url",
+        "slot", "parent"}
         """
         told = {
-            "fds": {str(index): fd for index, fd in self.listeners.items()} if role == "relay" else {},
+            "fds": dict(self.sockets.get(role, {})),
             "ready_fd": ready_fd,
             "state_url": self.state_url,
             "slot": slot,
@@ -142,7 +144,7 @@ class Child:
                 self._process = await asyncio.create_subprocess_exec(
                     *self._setting.command(self.role, self.number),
                     env=self._setting.environment(self.role, self.slot, writing),
-                    pass_fds=(writing, *(self._setting.listeners.values() if self.role == "relay" else ())),
+                    pass_fds=(writing, *self._setting.sockets.get(self.role, {}).values()),
                     stdin=asyncio.subprocess.DEVNULL,
                     # A terminal's interrupt is for the supervisor, which ends the others in order.
                     start_new_session=True,

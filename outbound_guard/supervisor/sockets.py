@@ -15,8 +15,11 @@ _PATIENCE = 5.0
 """Seconds in which the ports of processes that were killed become free."""
 
 
-async def bind_all(addresses: Iterable[str], patient: bool) -> list[socket.socket]:
-    """Bind all, or none. `patient`: ports that are in use may become free any moment. Raises ConfigError."""
+async def bind_all(addresses: Iterable[str], patient: bool, setting: str = "listener.address") -> list[socket.socket]:
+    """Bind all, or none. `patient`: ports that are in use may become free any moment; `setting` is where they stand.
+
+    Raises ConfigError.
+    """
     clock = asyncio.get_running_loop().time
     latest = clock() + (_PATIENCE if patient else 0)
     sockets: list[socket.socket] = []
@@ -24,7 +27,7 @@ async def bind_all(addresses: Iterable[str], patient: bool) -> list[socket.socke
         for address in addresses:
             while True:
                 try:
-                    sockets.append(bind(address))
+                    sockets.append(bind(address, setting))
                     break
                 except ConfigError as error:
                     cause = error.__cause__
@@ -39,14 +42,14 @@ async def bind_all(addresses: Iterable[str], patient: bool) -> list[socket.socke
     return sockets
 
 
-def bind(address: str) -> socket.socket:
+def bind(address: str, setting: str = "listener.address") -> socket.socket:
     """A listening socket for HOST:PORT or [IPV6]:PORT; port 0: any free one. Raises ConfigError."""
     try:
         host, port = host_port(address)
         family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"listener.address: {address}: {error}") from error
+        raise ConfigError(f"{setting}: {address}: {error}") from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -57,7 +60,7 @@ def bind(address: str) -> socket.socket:
         listening.setblocking(False)
     except OSError as error:
         listening.close()
-        raise ConfigError(f"listener.address: {address}: {error.strerror or error}") from error
+        raise ConfigError(f"{setting}: {address}: {error.strerror or error}") from error
     return listening
 
 

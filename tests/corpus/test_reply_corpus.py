@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from outbound_guard.delivery.lines import meaning_of_line
-from outbound_guard.desk.redaction import redact
+from outbound_guard.desk.redaction.redact import redact
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus" / "bounces" / "lines.jsonl"
 LABELS = Path(__file__).with_name("reply_classes.txt")

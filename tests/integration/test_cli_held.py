@@ -178,6 +178,13 @@ def test_delete(run: Run, data: Path) -> None:
     assert [row["id"] for row in json.loads(run("held", "list", "--json")[1])] == ["m1"]
 
 
+def test_return_reaches_only_senders_that_the_account_owns(run: Run, data: Path) -> None:
+    code, _, err = run("held", "return", "m1", "--reason", "he asked for it")
+    assert code == 1
+    assert "backscatter" in err
+    assert "m1" in files(data, "held")
+
+
 def test_release_by_account(run: Run, data: Path) -> None:
     code, out, _ = run("held", "release", "--account", "example.org", "--keep-suspicion", "--json")
     assert code == 0
@@ -192,7 +199,7 @@ def test_what_is_named_and_cannot_be_done_does_not_stop_the_rest(run: Run, data:
     assert err == "outbound-guard: no held message nothere in this machine's spool\n"
 
 
-@pytest.mark.parametrize("act", ["release", "delete"])
+@pytest.mark.parametrize("act", ["release", "delete", "return"])
 def test_nobody_lets_everything_go_by_a_slip(run: Run, data: Path, act: str) -> None:
     for words in ((), ("m1", "--account", "example.org")):
         code, out, err = run("held", act, *words)

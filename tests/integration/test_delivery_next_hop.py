@@ -13,9 +13,11 @@ import trustme
 
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config import ConfigError, Pool
+from outbound_guard.delivery.carrying import BROKEN
+from outbound_guard.delivery.hops import BUSY
 from outbound_guard.delivery.pool import IDLE_SECONDS, MESSAGES
 from outbound_guard.delivery.result import Result
-from outbound_guard.delivery.smarthost import BROKEN, BUSY, Smarthosts
+from outbound_guard.delivery.smarthost import Smarthosts
 from outbound_guard.mail import Envelope
 from outbound_guard.reply import NO_NEXT_HOP, Reply
 from tests.nexthop import NextHop

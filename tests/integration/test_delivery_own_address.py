@@ -10,10 +10,11 @@ import pytest
 
 from outbound_guard.clock import VirtualClock
 from outbound_guard.delivery.attempt import MOST_REFUSALS
+from outbound_guard.delivery.carrying import BROKEN
 from outbound_guard.delivery.classes import outcome_of
 from outbound_guard.delivery.pool import REFUSED_SECONDS
 from outbound_guard.delivery.result import Result
-from outbound_guard.delivery.smarthost import BROKEN, Smarthosts
+from outbound_guard.delivery.smarthost import Smarthosts
 from outbound_guard.mail import Envelope
 from outbound_guard.reply import Reply
 from tests.nexthop import NextHop

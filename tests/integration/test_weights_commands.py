@@ -11,7 +11,7 @@ import pytest
 
 from outbound_guard.__main__ import main
 from outbound_guard.clock import SystemClock
-from outbound_guard.desk.weights import LEARNING
+from outbound_guard.desk.policy.weights import LEARNING
 from outbound_guard.ledger.journal import Journal
 from outbound_guard.mail import Signal
 from outbound_guard.signals import CHECKS

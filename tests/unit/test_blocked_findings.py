@@ -8,7 +8,7 @@ import pytest
 
 from outbound_guard.blocklist.channels import packaged
 from outbound_guard.delivery import dsn
-from outbound_guard.desk.blocked import Finding, as_json, blocked, subject_in
+from outbound_guard.desk.blocked.finding import Finding, as_json, blocked, subject_in
 from outbound_guard.reply import Reply
 from outbound_guard.spool import Failure
 

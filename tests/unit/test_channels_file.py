@@ -11,7 +11,7 @@ import pytest
 from outbound_guard.blocklist import channels
 from outbound_guard.config.reading import ConfigError
 from outbound_guard.delivery import answers
-from outbound_guard.desk.redaction import is_role, redact
+from outbound_guard.desk.redaction.redact import is_role, redact
 
 ROOT = Path(__file__).parents[2]
 LISTS = ROOT.parent / "shared" / "corpus" / "lists"

@@ -17,6 +17,7 @@ from outbound_guard.config import (
     Config,
     ConfigError,
     Delivery,
+    Dkim,
     Identity,
     Listener,
     Policy,
@@ -83,7 +84,7 @@ def _given(table: dict[str, Any], type_: type[msgspec.Struct], where: str = "") 
 
 def test_sample_shows_every_setting() -> None:
     table = tomllib.loads(SAMPLE.read_text())
-    assert _given(table, Config) == ["scanner", "path"]
+    assert _given(table, Config) == ["dkim", "scanner", "path"]
     for entry, type_ in (
         (table["listener"][0], Listener),
         (table["identity"][0], Identity),
@@ -92,10 +93,19 @@ def test_sample_shows_every_setting() -> None:
         assert _given(entry, type_) == []
 
 
-def test_sample_shows_a_scanner_with_every_setting() -> None:
+def commented(name: str) -> dict[str, Any]:
+    """The table that the sample shows as a comment."""
     text = SAMPLE.read_text()
-    example = text[text.index("# [[scanner]]") :].partition("\n\n")[0]
-    table = tomllib.loads(re.sub("^# ?", "", example, flags=re.M))["scanner"][0]
+    example = text[text.index(f"# [[{name}]]") :].partition("\n\n")[0]
+    return dict(tomllib.loads(re.sub("^# ?", "", example, flags=re.M))[name][0])
+
+
+def test_sample_shows_a_key_with_every_setting() -> None:
+    assert _given(commented("dkim"), Dkim) == []
+
+
+def test_sample_shows_a_scanner_with_every_setting() -> None:
+    table = commented("scanner")
     assert _given(table, Scanner) == []
     default = Scanner(kind="uribl")
     assert {key: value for key, value in table.items() if getattr(default, key) != value}.keys() == {

@@ -10,7 +10,7 @@ import pytest
 from outbound_guard import config
 from outbound_guard.clock import SystemClock
 from outbound_guard.delivery import Delivery, Result
-from outbound_guard.delivery.smarthost import BROKEN
+from outbound_guard.delivery.carrying import BROKEN
 from outbound_guard.mail import Envelope
 from outbound_guard.reply import Reply
 from tests.nexthop import NextHop
@@ -69,7 +69,6 @@ async def test_a_sink_only_when_said_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"mode": "direct"}, "direct"),
         ({"pool": ()}, "no smarthost"),
         ({"pool": (config.Pool(smarthosts=("h:1",)), config.Pool(smarthosts=("h:2",)))}, "two with the name"),
     ],

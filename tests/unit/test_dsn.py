@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outbound_guard.delivery import dsn
+from outbound_guard.mail import Asked, Envelope
 from outbound_guard.reply import Reply
 from outbound_guard.spool import Failure
 
@@ -160,3 +161,45 @@ def test_nothing_can_add_a_line_or_break_the_form(
     assert len(blocks) == 2
     kind = b"message/global-headers" if utf8 else b"text/rfc822-headers"
     assert decoded(report, kind) == original.partition(b"\r\n\r\n")[0] + b"\r\n"
+
+
+ASKED = Envelope(
+    "a@example.com",
+    ("b@example.net",),
+    ret="FULL",
+    envid="QQ+2B314",
+    asked={"b@example.net": Asked(("FAILURE",), "rfc822;Bob+2Bx+40example.org")},
+)
+
+
+def test_what_the_client_has_asked_for() -> None:
+    """RFC 3461 4, RFC 3464 2.2.1 and 2.3.1."""
+    message, _, (about, recipient), whole = parts(build(envelope=ASKED))
+    assert about["Original-Envelope-Id"] == "QQ+314"
+    assert recipient["Original-Recipient"] == "rfc822; Bob+x@example.org"
+    assert recipient["Final-Recipient"] == "rfc822; b@example.net"
+    assert whole.get_content_type() == "message/rfc822"
+    [returned] = whole.get_payload()
+    assert isinstance(returned, Message)
+    assert returned["Subject"].startswith("hello")
+    assert returned.get_payload() == "The secret body\r\n\r\n"
+    # The first field of the block about the message is the one that the client knows it by.
+    assert next(iter(about.keys())) == "Original-Envelope-Id"
+    assert "Original-Recipient" not in parts(build())[2][1]
+    assert message.get_param("report-type") == "delivery-status"
+
+
+def test_what_may_not_be_returned_whole_is_returned_in_part() -> None:
+    """RFC 2046 5.2.1 forbids to encode an enclosed message."""
+    for body in ("ü".encode(), b"x" * 2000, b"line\r\n" * 300_000):
+        *_, part = parts(build(original=ORIGINAL + body, envelope=ASKED))
+        assert part.get_content_type() == "text/rfc822-headers"
+
+
+def test_what_is_asked_for_cannot_add_a_line() -> None:
+    forged = Envelope(
+        "a@b", ("b@example.net",), envid="x+0D+0AX: y", asked={"b@example.net": Asked((), "x;y+0D+0AA: b")}
+    )
+    _, _, (about, recipient), _ = parts(build(envelope=forged))
+    assert about["Original-Envelope-Id"] == "x  X: y"
+    assert recipient["Original-Recipient"] == "x; y  A: b"

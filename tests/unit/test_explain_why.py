@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outbound_guard.config import Policy, Thresholds
-from outbound_guard.desk.why import DONE, Why, of_decision, outcome, why
+from outbound_guard.desk.policy.why import DONE, Why, of_decision, outcome, why
 from outbound_guard.mail import Sender, Signal
 from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC, Memory
 from outbound_guard.verdict import ACTIONS, Circumstances, caution, decide
@@ -105,7 +105,7 @@ def test_the_nearest_thresholds_are_those_at_which_the_verdict_changes(
         assert STEPS.index(short) < STEPS.index(mark.name) <= STEPS.index(at)
     assert found.below is None or found.below.distance >= 0
     assert found.above is None or found.above.distance < 0
-    assert caution(memory) == 1 + 0.5 * trust
+    assert caution(memory, POLICY, Circumstances()) == 1 + 0.5 * trust
 
 
 def test_a_held_message_is_told_what_it_takes() -> None:

@@ -8,7 +8,7 @@ from outbound_guard.config import Delivery
 from outbound_guard.delivery.result import Result
 from outbound_guard.delivery.retry import recipients_left, settle
 from outbound_guard.mail import Envelope
-from outbound_guard.reply import Reply
+from outbound_guard.reply import NO_NEXT_HOP, Reply
 from outbound_guard.spool import Entry, Progress
 
 NOW = 1_800_000_000.0
@@ -114,3 +114,16 @@ def test_whoever_was_answered_by_another_next_hop_is_told_so() -> None:
     progress, outcomes = settle(message, Progress(), result, NOW, DELIVERY, no_jitter)
     assert [outcome.peer for outcome in outcomes] == ["first:25", "second:25"]
     assert [failure.peer for failure in progress.failed] == ["first:25", "second:25"]
+
+
+def test_who_is_told_when_to_come_has_not_been_tried() -> None:
+    paced = Reply(451, "4.7.0", "OG-PACE not before 7200 s")
+    result = Result((paced,), "", reached=False, wait=7200.0, keep=True)
+    progress, _ = settle(entry("a@y.test"), Progress(), result, NOW, DELIVERY, no_jitter)
+    assert (progress.attempts, progress.due) == (0, NOW + 7200.0)
+
+
+def test_one_of_the_worlds_servers_is_tried_ever_more_seldom() -> None:
+    away = Result((NO_NEXT_HOP,), "", reached=False, keep=True)
+    progress, _ = settle(entry("a@y.test"), Progress(attempts=20), away, NOW, DELIVERY, no_jitter)
+    assert progress.due == NOW + 3600.0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outbound_guard.desk.redaction import is_role, redact
+from outbound_guard.desk.redaction.redact import is_role, redact
 
 GONE = [
     # Addresses

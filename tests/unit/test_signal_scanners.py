@@ -72,6 +72,7 @@ async def judged(policy: Policy, found: Any, memory: Memory = NOTHING) -> Any:
         limit=lambda *_: policy.limit.sender,
         account_limit=lambda *_: policy.limit.account,
         exempt=lambda *_: None,
+        probation=lambda *_: None,
     )
     identifier: Any = SimpleNamespace(identify=lambda *_: sender)
     pipeline = Pipeline(identifier, directory, reputation, policy, model=None, observe=False, scanners=found)

@@ -47,7 +47,7 @@ def test_volume_alone_holds_but_never_convicts_and_drains_in_the_end() -> None:
     assert (verdict.action, verdict.suspend, verdict.wait) == ("hold", None, POLICY.hold.wait)
     # What did not clear soon is looked at less and less often.
     waits = [decide(ANNA, signals, NOTHING_KNOWN, POLICY, Circumstances(held_for=s)).wait for s in (600, 1200, 4000)]
-    assert waits == [600, 600, 1000]
+    assert waits == [300, 300, 1000]
     late = Circumstances(held_for=POLICY.hold.longest)
     assert decide(ANNA, signals, NOTHING_KNOWN, POLICY, late).action == "relay"
 

@@ -15,8 +15,8 @@ from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Policy
 from outbound_guard.content import parse
 from outbound_guard.desk import DeskError
-from outbound_guard.desk import weights as desk
-from outbound_guard.desk.weights import A_DAY, AT_ONCE, LEARNING, Lessons, step
+from outbound_guard.desk.policy import weights as desk
+from outbound_guard.desk.policy.weights import A_DAY, AT_ONCE, LEARNING, Lessons, step
 from outbound_guard.ledger import queries, weight_queries
 from outbound_guard.ledger.database import Ledger, LedgerError
 from outbound_guard.ledger.records import WeightChange

@@ -2,6 +2,6 @@
 
 `stages` what must be done in which order; `following` what happens outside; `opening` which case that belongs to;
 `traffic`, `resolvers` and `evidence` what the machine finds; `timers` what is due; `work` all that needs nobody;
-`person`, `acts` and `letters` what people do; `originals` letters kept apart; `channels` and `drafts` letters to write;
-`showing`, `export` and `numbers` what is told about it; `words` how it is written.
+`person`, `acts`, `letters` and `merging` what people do; `originals` letters kept apart; `channels` and `drafts`
+letters to write; `showing`, `overview`, `export` and `numbers` what is told about it; `words` how it is written.
 """

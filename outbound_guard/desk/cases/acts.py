@@ -11,7 +11,7 @@ import msgspec
 from outbound_guard.blocklist.own import subject_of
 from outbound_guard.desk.cases.channels import waiting_days
 from outbound_guard.desk.cases.following import Ours, operator_of
-from outbound_guard.desk.cases.opening import CLEAN, Sighting, home, seen
+from outbound_guard.desk.cases.opening import CLEAN, MERGED, Sighting, home, seen
 from outbound_guard.desk.cases.person import Person, act, case_of, looked, needed_text, open_one, write
 from outbound_guard.desk.cases.resolvers import confirmation
 from outbound_guard.desk.cases.stages import (
@@ -228,6 +228,8 @@ async def reopen(person: Person, id_: str, reason: str) -> CaseEvent:
     case = await case_of(person, id_)
     if case.state == "open":
         raise DeskError(f"{case.id} is open")
+    if case.kind == MERGED:
+        raise DeskError(f"{case.id} is {case.summary}, and goes on there")
     text = needed_text(reason, "a reason")
     fields = reopening(case, case.not_before(person.clock.now()))
     return act(person, case, "reopened", text, fields=fields, checks={item: CaseCheck() for item in case.checks})

@@ -10,7 +10,7 @@ from typing import Any
 from outbound_guard.desk.cases.opening import named, told_state
 from outbound_guard.desk.cases.stages import CAUSES
 from outbound_guard.desk.cases.words import day
-from outbound_guard.desk.redaction import redact
+from outbound_guard.desk.redaction.redact import redact
 
 Section = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 """Heading, names of the columns (none: name and value), rows."""
@@ -21,6 +21,7 @@ _STYLE = (
     "vertical-align:top;white-space:pre-wrap;overflow-wrap:break-word}td:last-child{overflow-wrap:anywhere}"
     "th{background:#eee}"
 )
+_NOTE = "Personal contact data is left out."
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 # What a reader would not see, or what turns text around.
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
@@ -63,6 +64,26 @@ def as_html(shown: dict[str, Any], now: float) -> str:
     return "\n".join(parts) + "\n</body></html>\n"
 
 
+def as_json(shown: dict[str, Any], now: float) -> dict[str, Any]:
+    """What `case_show` gives, for programs, without what leads to originals."""
+    kept = {name: value for name, value in shown.items() if name not in ("papers", "letters", "next", "parties")}
+    history = [
+        {**event, "data": {name: value for name, value in event["data"].items() if name != "original"}}
+        for event in shown["history"]
+    ]
+    clean: dict[str, Any] = _redacted(kept | {"history": history})
+    return clean | {"written": now, "note": _NOTE}
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return _visible(redact(value))
+    if isinstance(value, dict):
+        # Ids are made by us, of letters and digits that could be taken for a number to call.
+        return {name: item if name == "id" else _redacted(item) for name, item in value.items()}
+    return [_redacted(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def _document(shown: dict[str, Any], now: float) -> tuple[str, list[Section]]:
     facts = [
         ("state", f"{shown['state']}, stage {shown['stage']}" + (", overdue" if shown["overdue"] else "")),
@@ -97,7 +118,7 @@ def _document(shown: dict[str, Any], now: float) -> tuple[str, list[Section]]:
         ("Listings and refusals", ("what", "where", "state", "since", "clean since", "says"), list(subjects)),
         ("Checklist", ("item", "state", "by", "when", "evidence"), list(items)),
         ("History", ("when", "what", "by", "text"), list(history)),
-        ("This document", (), [("written", day(now)), ("note", "Personal contact data is left out.")]),
+        ("This document", (), [("written", day(now)), ("note", _NOTE)]),
     ]
     clean: list[Section] = [(heading, columns, [_clean(row) for row in rows]) for heading, columns, rows in sections]
     return _visible(redact(f"Case {shown['id']}: {shown['title']}")), clean

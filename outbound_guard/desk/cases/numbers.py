@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from outbound_guard.ledger import case_queries
-from outbound_guard.ledger.case_queries import Case
+from outbound_guard.ledger import case_lists
 from outbound_guard.ledger.database import Ledger
+
+_UNKNOWN = "not known yet"
 
 
 async def numbers(ledger: Ledger, now: float, *, since: float = 0.0) -> dict[str, Any]:
@@ -20,35 +21,33 @@ async def numbers(ledger: Ledger, now: float, *, since: float = 0.0) -> dict[str
     was opened. `containment` and `removal`: from opening, or opening again. A figure without cases has only `cases: 0`.
     `relisting_rate`: of the cases whose listings had ended, or that were closed, the share that came back.
     """
-    found = [case for case in await asyncio.to_thread(case_queries.cases, ledger) if case.opened >= since]
-    came_back = sum(1 for case in found if case.reopened)
-    ended = sum(1 for case in found if case.reopened or case.removed or case.state == "closed")
+    found = await asyncio.to_thread(case_lists.times, ledger, since)
+    listings = await asyncio.to_thread(case_lists.listings_by_cause, ledger, since)
+    came_back = sum(1 for case in found if case["reopened"])
+    ended = sum(1 for case in found if case["reopened"] or case["removed"] or case["state"] == "closed")
     return {
         "since": since,
         "cases": len(found),
-        "open": sum(1 for case in found if case.state == "open"),
-        "overdue": sum(1 for case in found if case.state == "open" and 0 < case.due < now),
-        "detection": _times([case.opened - case.began for case in found if case.began]),
-        "containment": _times(
-            [case.contained - case.round_since for case in found if case.contained >= case.round_since]
-        ),
-        "removal": _times([case.removed - case.round_since for case in found if case.removed >= case.round_since]),
-        "listings": _listings(found),
-        "causes": dict(Counter(case.cause or "not known yet" for case in found).most_common()),
-        "operators": dict(Counter(case.operator for case in found if case.operator).most_common()),
+        "open": sum(1 for case in found if case["state"] == "open"),
+        "overdue": sum(1 for case in found if case["state"] == "open" and 0 < case["due"] < now),
+        "detection": _times([case["opened"] - case["began"] for case in found if case["began"]]),
+        "containment": _until("contained", found),
+        "removal": _until("removed", found),
+        "listings": [
+            {"pool": pool, "cause": cause or _UNKNOWN, "listings": number}
+            for pool, cause, number in sorted(listings, key=lambda one: (-one[2], one[:2]))
+        ],
+        "causes": dict(Counter(case["cause"] or _UNKNOWN for case in found).most_common()),
+        "operators": dict(Counter(case["operator"] for case in found if case["operator"]).most_common()),
         "ended": ended,
         "came_back": came_back,
         "relisting_rate": came_back / ended if ended else None,
     }
 
 
-def _listings(cases: Sequence[Case]) -> list[dict[str, Any]]:
-    """Listings and refusals by pool and cause, the most first."""
-    counted = Counter((case.pool, case.cause) for case in cases for _ in case.subjects)
-    return [
-        {"pool": pool, "cause": cause or "not known yet", "listings": number}
-        for (pool, cause), number in sorted(counted.items(), key=lambda entry: (-entry[1], entry[0]))
-    ]
+def _until(what: str, cases: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """How long it took from opening, or opening again."""
+    return _times([case[what] - case["round_since"] for case in cases if case[what] >= case["round_since"]])
 
 
 def _times(seconds: Sequence[float]) -> dict[str, float]:

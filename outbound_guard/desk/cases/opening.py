@@ -18,6 +18,8 @@ from outbound_guard.ledger.case_queries import Case
 from outbound_guard.ledger.records import CaseCheck, CaseEvent, CaseSubject
 
 LISTED, CLEAN = "listed", "clean"
+MERGED = "merged"
+"""The kind of a case that was found to be part of another one: it takes in nothing any more."""
 
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 _AGAIN = 3600.0
@@ -51,6 +53,8 @@ def home(cases: Sequence[Case], sighting: Sighting, reopen_days: int) -> Case | 
 
 def related(case: Case, sighting: Sighting) -> bool:
     """True if the sighting belongs to this case, were it open."""
+    if case.kind == MERGED:
+        return False
     return any(
         known.source in sighting.names or _alike(known, sighting.about, case.pool, sighting.pool)
         for known in case.subjects

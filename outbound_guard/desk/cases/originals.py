@@ -56,9 +56,16 @@ class Originals:
                 f"nothing was done, since the original cannot be kept: {error.strerror or error}"
             ) from error
 
+    def may_read(self, by: str) -> bool:
+        """True if the configuration names who asks: a login, or somebody of the console as `console:NAME`.
+
+        A bare name is a login of the machine alone; whoever makes users of the console cannot take it.
+        """
+        return by in self._readers or by.removeprefix("cli:") in self._readers
+
     def read(self, id_: str, case: str, *, by: str, now: float) -> bytes:
         """An original. Raises DeskError if `by` may not see it, if it has expired, and if there is none."""
-        if by not in self._readers and by.removeprefix("cli:") not in self._readers:
+        if not self.may_read(by):
             raise DeskError(f"{by} may not read originals: cases.original_readers does not name this login")
         try:
             head, _, content = self._path(id_).read_bytes().partition(b"\n")

@@ -71,6 +71,7 @@ WHAT = frozenset(
         "reminder",
         "escalation",
         "expired",
+        "merged",
         "closed",
     )
 )

@@ -34,11 +34,10 @@ def due(case: Case, history: list[Event], config: Config, now: float) -> Iterato
     elif late and now - case.reminded >= REMIND:
         who = case.owner or "nobody owns it"
         yield _event(case, now, "reminder", f"overdue since {day(case.due)}: {case.due_for} ({who})", reminded=now)
-    told = [e.time for e in history if e.what == "contact" and e.data.get("with", "").startswith("customer:")]
-    reminded = [e.time for e in history if e.what == "reminder" and e.data.get("of") == "update"]
-    if told and case.listed and now - max(told + reminded) >= UPDATE:
+    update = update_due(case, history)
+    if 0 < update <= now:
         yield CaseEvent(
-            id=f"update-{case.id}-{max(told + reminded):.0f}",
+            id=f"update-{case.id}-{update - UPDATE:.0f}",
             case=case.id,
             time=case.not_before(now),
             what="reminder",
@@ -47,8 +46,8 @@ def due(case: Case, history: list[Event], config: Config, now: float) -> Iterato
         )
 
 
-def _waited(case: Case, history: list[Event], config: Config, now: float) -> CaseEvent:
-    """Each operator has its own waiting time, from when it was asked last, or was named in an escalation."""
+def waiting_ends(case: Case, history: list[Event], config: Config) -> dict[str, float]:
+    """Until when each list or receiver that still has us may take to answer (unix seconds), by its name."""
     waiting = {subject.source: subject for subject in case.listed}
     asked = dict.fromkeys(waiting, case.stage_since)
     for event in history:
@@ -56,9 +55,22 @@ def _waited(case: Case, history: list[Event], config: Config, now: float) -> Cas
         if event.what == "contact" and event.data.get("about") in FILING:
             named = (event.data["with"].partition(":")[2],)
         asked |= {source: max(asked[source], event.time) for source in named if source in asked}
-    days = {source: waiting_days(config, about) for source, about in waiting.items()}
-    over = sorted(source for source in asked if asked[source] + days[source] * DAY <= now)
-    due = min((now if source in over else asked[source]) + days[source] * DAY for source in asked)
+    return {source: asked[source] + waiting_days(config, about) * DAY for source, about in waiting.items()}
+
+
+def update_due(case: Case, history: list[Event]) -> float:
+    """When the customers concerned should hear from us again (unix seconds); 0: they need not."""
+    told = [e.time for e in history if e.what == "contact" and e.data.get("with", "").startswith("customer:")]
+    reminded = [e.time for e in history if e.what == "reminder" and e.data.get("of") == "update"]
+    return max(told + reminded) + UPDATE if told and case.listed else 0.0
+
+
+def _waited(case: Case, history: list[Event], config: Config, now: float) -> CaseEvent:
+    """Each operator has its own waiting time, from when it was asked last, or was named in an escalation."""
+    waiting = {subject.source: subject for subject in case.listed}
+    ends = waiting_ends(case, history, config)
+    over = sorted(source for source, end in ends.items() if end <= now)
+    due = min(now + waiting_days(config, waiting[s]) * DAY if s in over else end for s, end in ends.items())
     if not over:
         return _event(case, now, "reminder", f"the next answer is due on {day(due)}", due=due, reminded=now)
     steps = "\n".join(f"{source}: {next_step(config, waiting[source])}" for source in over)

@@ -14,7 +14,7 @@ from outbound_guard.desk.cases.following import meant
 from outbound_guard.desk.cases.opening import covers
 from outbound_guard.desk.cases.stages import DAY, HOUR
 from outbound_guard.desk.cases.words import day, said
-from outbound_guard.ledger import case_evidence
+from outbound_guard.ledger import case_evidence, feedback_queries
 from outbound_guard.ledger.case_queries import Case
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.mail import Signal
@@ -128,6 +128,8 @@ def window(case: Case, ledger: Ledger, config: Config, now: float) -> Window:
         if _TRAP.search(text):
             suspect.traps += 1
             traps[f"{row['account']}: {reply}"] += 1
+    for account, number in feedback_queries.complaints(ledger, since, until):
+        of(account).complaints += number
     campaigns: Counter[str] = Counter()
     senders: dict[str, set[str]] = {}
     for row in case_evidence.suspicious(ledger, since, until, _SCORE, addresses):
@@ -184,7 +186,7 @@ def told_signs(found: Window) -> str:
     """Complaints, traps, suspensions, scripts, malware and VPNs, in sentences."""
     lines = []
     for name, what in (
-        ("complaints", "answers that speak of complaints"),
+        ("complaints", "complaints, in reports or in answers"),
         ("scripts", "suspicious messages sent by scripts"),
         ("malware", "messages with hints of malware"),
         ("networks", "suspicious messages from networks new to the login (a stolen password, or a VPN)"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from outbound_guard.desk.redaction import redact
+from outbound_guard.desk.redaction.redact import redact
 
 LONGEST = 4000
 """Characters of one text that a case keeps."""

@@ -1,0 +1,72 @@
+"""Decisions about many held messages, in the console process: what is due is carried out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from outbound_guard.app.parts import Parts
+from outbound_guard.config import policy_of
+from outbound_guard.desk.errors import DeskError
+from outbound_guard.desk.held.bulk_work import Work
+from outbound_guard.desk.held.teaching import Teaching
+from outbound_guard.desk.policy.weights import Lessons
+from outbound_guard.ledger.database import Ledger, LedgerError, url_of
+from outbound_guard.ledger.scribe import Scribe
+from outbound_guard.ledger.segments import sealed, slot_of
+from outbound_guard.reputation import Reputation
+from outbound_guard.state import State
+
+_SECONDS = 0.5
+"""Between two looks at what is due."""
+_SETTLE = 5.0
+"""Seconds that the ledger gets to take in what was just journaled; after that it is tried again later."""
+_LOOK = 0.02
+
+_log = logging.getLogger(__name__)
+
+
+async def work_on_decisions(parts: Parts, scribe: Scribe) -> None:
+    """Carry out in the background what is due, until the parts are closed. Raises ConfigError."""
+    config, clock = parts.config, parts.clock
+    reader = Ledger(url_of(config.ledger.url, config.data_dir))
+    parts.stack.callback(reader.close)
+    state = await State.connect(parts.child.state_url, timeout=config.state.timeout, count=parts.metrics.count)
+    parts.stack.push_async_callback(state.close)
+
+    @asynccontextmanager
+    async def memory() -> AsyncIterator[Reputation]:
+        yield Reputation(state)
+        await state.flush()
+
+    def teaching(by: str, say: Callable[[str], None]) -> Teaching:
+        def lessons() -> Lessons:
+            return Lessons(reader, parts.journal, clock, policy_of(config).threshold.hold, by=by)
+
+        return Teaching(memory, lessons if config.policy.learn else None, clock, say)
+
+    async def settled() -> bool:
+        parts.journal.seal()
+        scribe.hurry()
+        folder, loop = config.data_dir / "journal", asyncio.get_running_loop()
+        end = loop.time() + _SETTLE
+        while any(slot_of(path.name) == parts.child.slot for path in await asyncio.to_thread(sealed, folder)):
+            if loop.time() > end:
+                return False
+            await asyncio.sleep(_LOOK)
+        return True
+
+    work = Work(reader, parts.spool, parts.journal, clock, hostname=parts.hostname, settled=settled, teaching=teaching)
+
+    async def once() -> None:
+        if not scribe.ready:
+            return
+        try:
+            await work.once()
+        except (DeskError, LedgerError) as error:
+            # What is not done yet stays pending, and is taken up with the next look.
+            _log.error("decisions about held mail wait: %s", error)
+
+    parts.every(_SECONDS, once)

@@ -1,0 +1,112 @@
+"""Who asks, and whether he may: every route names the scope it needs, and one that names none lets nobody in.
+
+    @get("/held", needs="read")          a session or a token with that scope
+    @get("/sign-in", needs=NOBODY)       everybody
+
+People have a session (a cookie that scripts cannot read, and that no other site can make a browser send); programs have
+a token (`Authorization: Bearer og_...`). What changes something needs, with a session, its CSRF token as the field
+`csrf` of the form or in the header `X-CSRF-Token`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.enums import RequestEncodingType
+from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
+from litestar.handlers import BaseRouteHandler
+from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+
+from outbound_guard.desk.people.access import Access, Acting
+
+COOKIES = ("__Host-og_session", "og_session")
+"""The session's cookie: by https, and by http."""
+NOBODY = "nobody"
+"""For routes that need nobody in particular to be signed in."""
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+ANONYMOUS = Acting(name="", role="", scopes=frozenset(), by="")
+"""Nobody is signed in."""
+
+Asked = Request[Acting, Any, Any]
+"""The request, as handlers get it: `request.user` is who acts, ANONYMOUS if nobody is signed in."""
+
+
+class Authentication(AbstractAuthenticationMiddleware):
+    """Finds out who asks. That nobody does is no error here; `permit` decides."""
+
+    async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
+        """Who makes a request. Raises NotAuthorizedException for a token that is not valid, LedgerError."""
+        access: Access = connection.app.state.access
+        scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            acting = await access.of_token(secret.strip())
+            if acting is None:
+                raise NotAuthorizedException("this token is not valid")
+        else:
+            acting = await access.of_cookie(cookie_of(connection), client_of(connection))
+        return AuthenticationResult(user=acting or ANONYMOUS, auth=None)
+
+
+def cookie_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """The value of the session's cookie; empty if there is none."""
+    secure = connection.url.scheme == "https"
+    return connection.cookies.get(COOKIES[0] if secure else COOKIES[1], "")
+
+
+def client_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """The address of the client."""
+    return connection.client.host if connection.client else ""
+
+
+async def permit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """The guard of all routes. Raises NotAuthorizedException, PermissionDeniedException."""
+    needs = handler.opt.get("needs")
+    if needs == NOBODY:
+        return
+    # The middleware leaves OPTIONS alone: then it is not known who asks.
+    acting: Acting = connection.scope.get("user") or ANONYMOUS
+    if not acting.by:
+        raise NotAuthorizedException("sign in first")
+    if not needs or not acting.may(needs):
+        raise PermissionDeniedException(f"this needs the scope `{needs}`, which {acting.name} does not have")
+
+
+async def check_origin(request: Asked) -> None:
+    """What changes something must come from a page of ours, or from a token. Raises PermissionDeniedException."""
+    if request.method in _SAFE:
+        return
+    if not _from_here(request):
+        raise PermissionDeniedException("this came from a page of another site")
+    expected = request.user.csrf
+    if not request.user.session:
+        return
+    given = request.headers.get("x-csrf-token", "")
+    if not given and (request.content_type[0] in _FORMS):
+        given = str((await request.form()).get("csrf", ""))
+    if not expected or not secrets.compare_digest(given.encode(), expected.encode()):
+        raise PermissionDeniedException("the page was too old, or not ours: open it again")
+
+
+def _from_here(request: Asked) -> bool:
+    """False if the browser says that another site's page made it ask; what is no browser says nothing."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    # Not said over http to another machine; the origin is.
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+_FORMS = (RequestEncodingType.URL_ENCODED, RequestEncodingType.MULTI_PART)
+
+
+def unguarded(handlers: Sequence[BaseRouteHandler]) -> list[str]:
+    """Handlers that forgot to say whom they are for; nobody gets in there."""
+    return [str(handler) for handler in handlers if not handler.opt.get("needs")]

@@ -1,0 +1,53 @@
+"""What the pages and the API work with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+from litestar.di import NamedDependency
+
+from outbound_guard.blocklist.watch import Watch
+from outbound_guard.clock import Clock
+from outbound_guard.config import Config
+from outbound_guard.desk.policy.backtests import Backtests
+from outbound_guard.ledger.database import Ledger
+from outbound_guard.ledger.journal import Journal
+from outbound_guard.metrics import Metrics
+from outbound_guard.reputation import Reputation
+from outbound_guard.spool import Spool
+
+
+async def _at_once() -> None:
+    """Nothing to wait for."""
+
+
+class Tools(msgspec.Struct, frozen=True, kw_only=True):
+    """One for the console process; a handler gets it by an argument `tools: GivenTools`."""
+
+    config: Config
+    clock: Clock
+    reader: Ledger
+    """To ask. SQL blocks: `await asyncio.to_thread(...)`."""
+    writer: Ledger
+    """For what is the console's own: sessions, progress of bulk actions. What people decide goes to the journal."""
+    journal: Journal
+    spool: Spool
+    reputation: Reputation
+    metrics: Metrics
+    backtests: Backtests
+    watch: Watch | None = None
+    """Asks the blocklists about our addresses; None if nobody does."""
+    settle: Callable[[], Awaitable[None]] = _at_once
+    """Returns when the ledger has what this process has written to the journal, or after some seconds without it."""
+    reload: Callable[[], bool] = lambda: False
+    """Has all processes read the policy again; False if there is nobody to tell."""
+
+    @property
+    def data_dir(self) -> Path:
+        """The data directory."""
+        return self.config.data_dir
+
+
+GivenTools = NamedDependency[Tools]

@@ -1,0 +1,216 @@
+"""What people decide about accounts and senders: suspend, resume, limit, exempt; one, or several at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from outbound_guard.clock import Clock
+from outbound_guard.config import Limit
+from outbound_guard.desk.errors import DeskError, on_disk
+from outbound_guard.ledger import account_one_queries
+from outbound_guard.ledger.database import Ledger, LedgerError
+from outbound_guard.ledger.journal import Journal
+from outbound_guard.ledger.records import Audit, Standing
+
+DAY = 86400.0
+MOST = 1000
+"""Subjects of one act."""
+
+Forget = Callable[[str, str], Awaitable[object]]
+"""Clears a sender's suspicion: called with sender and account. What it raises is the caller's own business."""
+Subject = tuple[str, str]
+"""Scope (sender | account) and name."""
+
+_CHANGES = {
+    "suspend": "suspended",
+    "resume": "resumed",
+    "limit": "limited",
+    "exempt": "exempted",
+    "probation": "probation",
+}
+WHATS = tuple(_CHANGES)
+
+
+class Act(msgspec.Struct, frozen=True, kw_only=True):
+    """What is decided."""
+
+    what: str
+    """suspend | resume | limit | exempt | probation"""
+    by: str
+    reason: str = ""
+    until: float = 0.0
+    """Unix seconds at which it ends by itself; 0: not. Of resume: the end of the probation; 0: none."""
+    limits: dict[str, int] = {}
+    """Of limit: fields of config.Limit; empty: the inherited ones again."""
+
+
+async def decide(
+    ledger: Ledger,
+    journal: Journal,
+    clock: Clock,
+    subjects: Sequence[Subject],
+    act: Act,
+    forget: Forget | None = None,
+) -> list[Standing]:
+    """Carry out one act on several senders or accounts, all or none of them; what was recorded, in their order.
+
+    `forget` clears the suspicion of whoever is resumed; it is called last. Raises DeskError, what `forget` raises.
+    A ledger that cannot be read does not hinder it.
+    """
+    _check(subjects, act)
+    accounts = [await _account_of(ledger, scope, subject) for scope, subject in subjects]
+    now = clock.now()
+    standings: list[Standing] = []
+    audit: list[Audit] = []
+    for (scope, subject), account in zip(subjects, accounts, strict=True):
+        made = _standings(scope, subject, account, act, now)
+        standings += made
+        audit += [
+            Audit(time=now, by=act.by, what=f"{scope}.{one.change}", subject=subject, detail=_detail(one))
+            for one in made
+        ]
+    # All in one piece: a crash in between must not leave half of them.
+    on_disk(journal, *standings, *audit)
+    if act.what == "resume" and forget is not None:
+        for (scope, subject), account in zip(subjects, accounts, strict=True):
+            await _forget(ledger, now, scope, subject, account, forget)
+    return standings
+
+
+async def suspend(
+    ledger: Ledger,
+    journal: Journal,
+    clock: Clock,
+    scope: str,
+    subject: str,
+    *,
+    by: str,
+    reason: str,
+    until: float = 0.0,
+) -> Standing:
+    """Refuse all mail of a sender or account (`scope`), until `until` (unix seconds) or for good.
+
+    Raises DeskError. A ledger that cannot be read does not hinder it.
+    """
+    act = Act(what="suspend", by=by, reason=reason, until=until)
+    return (await decide(ledger, journal, clock, [(scope, subject)], act))[0]
+
+
+async def resume(
+    ledger: Ledger,
+    journal: Journal,
+    clock: Clock,
+    scope: str,
+    subject: str,
+    *,
+    by: str,
+    reason: str = "",
+    forget: Forget | None = None,
+    until: float = 0.0,
+) -> Standing:
+    """Take a suspension back; on probation until `until` (unix seconds; 0: without).
+
+    `forget` clears the suspicion; called last. Raises DeskError, what it raises.
+    """
+    act = Act(what="resume", by=by, reason=reason, until=until)
+    return (await decide(ledger, journal, clock, [(scope, subject)], act, forget))[0]
+
+
+async def limit(
+    ledger: Ledger,
+    journal: Journal,
+    clock: Clock,
+    scope: str,
+    subject: str,
+    limits: dict[str, int],
+    *,
+    by: str,
+    reason: str = "",
+) -> Standing:
+    """Give a sender or account limits of its own (fields of config.Limit); empty: the inherited ones again.
+
+    Raises DeskError.
+    """
+    act = Act(what="limit", by=by, reason=reason, limits=limits)
+    return (await decide(ledger, journal, clock, [(scope, subject)], act))[0]
+
+
+async def exempt(
+    ledger: Ledger,
+    journal: Journal,
+    clock: Clock,
+    scope: str,
+    subject: str,
+    *,
+    by: str,
+    reason: str,
+    until: float,
+) -> Standing:
+    """Neither hold nor refuse mail of a sender or account until `until` (unix seconds; now or earlier ends it)."""
+    act = Act(what="exempt", by=by, reason=reason, until=until)
+    return (await decide(ledger, journal, clock, [(scope, subject)], act))[0]
+
+
+def _check(subjects: Sequence[Subject], act: Act) -> None:
+    if act.what not in _CHANGES:
+        raise DeskError(f"{act.what!r} is none of {', '.join(WHATS)}")
+    if not subjects:
+        raise DeskError("nobody was named")
+    if len(subjects) > MOST:
+        raise DeskError(f"{len(subjects)} are too many at once; at most {MOST}")
+    for scope, subject in subjects:
+        if scope not in ("sender", "account") or not subject:
+            raise DeskError(f"{scope} {subject!r} is neither a sender nor an account")
+    for name, value in act.limits.items():
+        if name not in Limit.__struct_fields__ or value < 0:
+            raise DeskError(f"{name} = {value} is not a limit")
+    if act.what == "exempt" and (not act.until or not act.reason):
+        raise DeskError("an exemption needs a reason and an end")
+    if act.what == "probation" and not act.until:
+        raise DeskError("a probation needs an end")
+
+
+def _standings(scope: str, subject: str, account: str, act: Act, now: float) -> list[Standing]:
+    limits = {name: value for name, value in act.limits.items() if value}
+    resumed = act.what == "resume"
+    first = Standing(
+        time=now,
+        scope=scope,
+        subject=subject,
+        change="unlimited" if act.what == "limit" and not limits else _CHANGES[act.what],
+        account=account,
+        by=act.by,
+        reason=act.reason,
+        until=0.0 if resumed else act.until,
+        limits=limits,
+    )
+    if not resumed or act.until <= now:
+        return [first]
+    return [first, msgspec.structs.replace(first, change="probation", until=act.until)]
+
+
+def _detail(standing: Standing) -> str:
+    told = [standing.reason] * bool(standing.reason)
+    return ", ".join(told + [f"{name} {value}" for name, value in standing.limits.items()])
+
+
+async def _account_of(ledger: Ledger, scope: str, subject: str) -> str:
+    """The account of a sender by the mail that was seen; empty if unknown."""
+    if scope == "account":
+        return subject
+    try:
+        return await asyncio.to_thread(account_one_queries.account_of_sender, ledger, subject) or ""
+    except LedgerError:
+        return ""
+
+
+async def _forget(ledger: Ledger, now: float, scope: str, subject: str, account: str, forget: Forget) -> None:
+    if scope == "sender":
+        await forget(subject, account or subject)
+        return
+    # Its senders were stopped through it; each of them begins anew as well.
+    for sender in await asyncio.to_thread(account_one_queries.sender_names, ledger, subject, now - 30 * DAY) or [""]:
+        await forget(sender, subject)

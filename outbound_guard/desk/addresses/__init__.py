@@ -1,0 +1,1 @@
+"""Our own addresses by the lists that know them."""

@@ -1,0 +1,1 @@
+""" "We are blocked": what a pasted bounce says, whose side it is on, and what to do."""

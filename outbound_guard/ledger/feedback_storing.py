@@ -1,0 +1,93 @@
+"""Findings of reports and logs, and the suppression lists, in SQL. May be done again without harm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Table, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from outbound_guard.ledger import tables
+from outbound_guard.ledger.database import Ledger
+from outbound_guard.ledger.records import Feedback, Suppression
+
+PROGRESS = "feedback"
+"""The name in `case_progress` under which is kept how far findings have been learned from."""
+_PORTION = 500
+
+
+def feedbacks(connection: Connection, records: list[Feedback]) -> None:
+    """Put findings in that are not known yet; what a message's recipients came to stands among its deliveries too.
+
+    That a recipient's server has taken a message, by its log, is nothing to remember beyond that: it would be a row for
+    each.
+    """
+    by_key = {record.key: record for record in reversed(records)}
+    known = known_keys(connection, list(by_key))
+    new = [record for key, record in by_key.items() if key not in known]
+    new.sort(key=lambda record: record.time)
+    rows = [_row(record) for record in new if record.kind != "delivery" or record.outcome != "delivered"]
+    if rows:
+        connection.execute(_insert(connection, tables.feedback).on_conflict_do_nothing(), rows)
+    deliveries = [
+        {
+            "id": r.message,
+            "time": r.time,
+            "recipient": r.recipient,
+            "code": r.code,
+            "enhanced": r.enhanced,
+            "text": r.detail,
+            "peer": r.peer,
+            "final": r.final,
+            "source_address": "",
+            "about": "",
+        }
+        for r in new
+        if r.kind != "complaint" and r.message and r.counts and r.code
+    ]
+    if deliveries:
+        connection.execute(tables.delivery.insert(), deliveries)
+
+
+def suppressions(connection: Connection, records: list[Suppression]) -> None:
+    """Put recipients on suppression lists, or take them off; the later change counts."""
+    names = ("account", "address", "change", "time", "why", "message", "detail", "by")
+    latest: dict[tuple[str, str], Suppression] = {}
+    for record in sorted(records, key=lambda record: record.time):
+        latest[record.account, record.address] = record
+    table = tables.suppression
+    statement = _insert(connection, table)
+    statement = statement.on_conflict_do_update(
+        index_elements=["account", "address"],
+        set_={name: statement.excluded[name] for name in names[2:]},
+        where=table.c.time <= statement.excluded.time,
+    )
+    connection.execute(statement, [{name: getattr(r, name) for name in names} for r in latest.values()])
+
+
+def known_keys(connection: Connection, keys: list[str]) -> set[str]:
+    """Those of the keys that are in the ledger."""
+    column = tables.feedback.c.key
+    found: set[str] = set()
+    for start in range(0, len(keys), _PORTION):
+        query = select(column).where(column.in_(keys[start : start + _PORTION]))
+        found.update(connection.execute(query).scalars())
+    return found
+
+
+def note_progress(ledger: Ledger, serial: int) -> None:
+    """Write down that findings up to `serial` are learned from. For the writer alone. Raises LedgerError."""
+    with ledger.connection() as connection:
+        table = tables.case_progress
+        statement = _insert(connection, table)
+        statement = statement.on_conflict_do_update(index_elements=["name"], set_={"serial": statement.excluded.serial})
+        connection.execute(statement, [{"name": PROGRESS, "serial": serial}])
+
+
+def _row(record: Feedback) -> dict[str, Any]:
+    names = [column.name for column in tables.feedback.columns if column.name != "serial"]
+    return {name: getattr(record, "class_" if name == "class" else name) for name in names}
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)

@@ -1,0 +1,190 @@
+"""DKIM signatures, read by a verifier that is not ours."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from outbound_guard.config import Config, ConfigError, Delivery, Dkim
+from outbound_guard.delivery.dkim import Signer
+from outbound_guard.mail import Sender
+
+dkim = pytest.importorskip("dkim", reason="dkimpy is not installed")
+
+NOW = 1_700_000_000.0
+ANNA = Sender("shop.test", "anna@shop.test", "mailbox", "sasl")
+HEAD = (
+    b"Received: from a\r\n\tby b; today\r\nFrom:  Anna \t <anna@shop.test>\r\nTo: b@there.test,\r\n  c@there.test\r\n"
+    b"Subject: =?utf-8?q?h=C3=A4?=\r\nDate: Mon, 2 Mar 2026 10:00:00 +0100\r\nMessage-ID: <1@shop.test>\r\n"
+)
+BODY = b"Hello,  you \t\r\n\r\n.dots.\r\n \r\n\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[bytes, bytes]]:
+    """A folder of keys, and the DNS with their public parts."""
+    folder, dns = tmp_path_factory.mktemp("keys"), {}
+    for name, key in (("rsa", generate_rsa(65537, 2048)), ("ed", Ed25519PrivateKey.generate())):
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (folder / f"{name}.pem").write_bytes(pem)
+        if isinstance(key, RSAPrivateKey):
+            public, kind = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), b"rsa"
+        else:
+            public, kind = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw), b"ed25519"
+        record = b"v=DKIM1; k=" + kind + b"; p=" + base64.b64encode(public)
+        for domain in (b"shop.test", b"other.test"):
+            dns[name.encode() + b"._domainkey." + domain + b"."] = record
+    return folder, dns
+
+
+Sign = Callable[..., bytes]
+Verify = Callable[[bytes, int], bool]
+
+
+@pytest.fixture
+def sign(keys: tuple[Path, dict[bytes, bytes]]) -> Sign:
+    def signed(
+        content: bytes, *selectors: str, domain: str = "shop.test", feedback: str = "", sender: Sender = ANNA
+    ) -> bytes:
+        tables = tuple(Dkim(domain=domain, selector=one, private_key=f"{one}.pem") for one in selectors or ("rsa",))
+        config = Config(dkim=tables, delivery=Delivery(feedback_id=feedback), path=str(keys[0] / "config.toml"))
+        signer = Signer(config, b"s" * 32)
+        half = len(content) // 2
+        return b"".join(signer.sign([content[:half], content[half:]], "anna@shop.test", sender, 0xBEEF, NOW))
+
+    return signed
+
+
+@pytest.fixture
+def verify(keys: tuple[Path, dict[bytes, bytes]]) -> Verify:
+    def verified(content: bytes, place: int = 0) -> bool:
+        if not content.endswith(b"\r\n"):
+            content += b"\r\n"  # As every message has it on the wire.
+        try:
+            return bool(dkim.DKIM(content).verify(place, dnsfunc=lambda name, timeout=5: keys[1].get(name)))
+        except dkim.ValidationError:
+            return False
+
+    return verified
+
+
+@pytest.mark.parametrize("selector", ["rsa", "ed"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        HEAD + b"\r\n" + BODY,
+        HEAD + b"\r\n",
+        HEAD + b"\r\n\r\n\r\n",
+        HEAD + b"\r\nno line end",
+        HEAD + b"\r\nspaces at the end   ",
+        HEAD + b"\r\n \r\n",
+        HEAD + b"Content-Type: text/plain\r\n\r\n\xe4\xf6\r\n",
+        HEAD + b"Cc: \r\nSubject: twice\r\n\r\n" + BODY,
+    ],
+)
+def test_signatures_hold(sign: Sign, verify: Verify, selector: str, content: bytes) -> None:
+    signed = sign(content, selector)
+    assert signed.endswith(content)
+    assert verify(signed, 0)
+    assert max(map(len, signed[: -len(content)].split(b"\r\n"))) < 100
+
+
+def test_both_kinds_of_key(sign: Sign, verify: Verify) -> None:
+    signed = sign(HEAD + b"\r\n" + BODY, "rsa", "ed")
+    assert (verify(signed, 0), verify(signed, 1)) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("what", "by"),
+    [
+        (b"Hello,  you", b"Hello, me"),
+        (b"anna@shop.test", b"boss@shop.test"),
+        (b"\r\n\r\nHello", b"\r\nSubject: another\r\n\r\nHello"),
+        (b"\r\n\r\nHello", b"\r\nFrom: boss@shop.test\r\n\r\nHello"),
+        (b"\r\n\r\nHello", b"\r\nReply-To: thief@there.test\r\n\r\nHello"),
+    ],
+)
+def test_changes_are_seen(sign: Sign, verify: Verify, what: bytes, by: bytes) -> None:
+    signed = sign(HEAD + b"\r\n" + BODY)
+    assert verify(signed)
+    assert not verify(signed.replace(what, by))
+
+
+def test_on_the_way_fields_may_be_added(sign: Sign, verify: Verify) -> None:
+    assert verify(b"Received: from guard\r\nX-Spam: no\r\n" + sign(HEAD + b"\r\n" + BODY))
+
+
+def test_signatures_that_are_there_stay_valid(sign: Sign, verify: Verify) -> None:
+    first = sign(HEAD + b"\r\n" + BODY, "ed")
+    second = sign(first, "rsa", feedback="guard1")
+    assert second.endswith(first)
+    assert (verify(second, 0), verify(second, 1)) == (True, True)
+
+
+def test_feedback_id(sign: Sign, verify: Verify) -> None:
+    signed = sign(HEAD + b"\r\n" + BODY, feedback="guard1")
+    [line] = [line for line in signed.split(b"\r\n") if line.startswith(b"Feedback-ID:")]
+    campaign, account, kind, who = line.partition(b": ")[2].split(b":")
+    assert (campaign, kind, who) == (b"beef", b"mailbox", b"guard1")
+    assert b"shop" not in account
+    assert verify(signed)
+    assert not verify(signed.replace(b"guard1", b"other1"))
+
+
+def test_a_feedback_id_is_not_added_where_it_would_do_harm(sign: Sign, verify: Verify) -> None:
+    own = sign(HEAD + b"Feedback-ID: a:b:c:them\r\n\r\n" + BODY, feedback="guard1")
+    assert own.count(b"Feedback-ID:") == 1
+    assert verify(own)
+    sealed = sign(HEAD + b"DKIM-Signature: v=1; h=From:\r\n Feedback-ID ; b=x\r\n\r\n" + BODY, feedback="guard1")
+    assert b"Feedback-ID:" not in sealed
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        Sender("other.test", "eve@other.test", "mailbox", "sasl"),
+        Sender("", "192.0.2.1", "address", "client_ip"),
+        Sender("web1/1001", "web1/1001:form.php", "script", "header:X-PHP-Originating-Script"),
+    ],
+)
+def test_nobody_gets_another_customers_signature(sign: Sign, sender: Sender) -> None:
+    content = HEAD + b"\r\n" + BODY
+    assert sign(content, sender=sender, feedback="guard1") == content
+
+
+def test_a_domain_without_a_key(sign: Sign) -> None:
+    content = HEAD + b"\r\n" + BODY
+    assert sign(content, domain="other.test") == content
+
+
+def test_two_authors_fields_are_not_signed(sign: Sign) -> None:
+    content = HEAD + b"From: boss@shop.test\r\n\r\n" + BODY
+    assert sign(content) == content
+
+
+def test_keys_that_cannot_be_used(tmp_path: Path) -> None:
+    def signer() -> Signer:
+        table = Dkim(domain="shop.test", selector="s", private_key="key.pem")
+        return Signer(Config(dkim=(table,), path=str(tmp_path / "config.toml")), b"s" * 32)
+
+    for content, said in (
+        (None, "cannot be read"),
+        (b"no key", "cannot be read"),
+        (generate_rsa(65537, 1024).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())[:300], "cannot"),
+        (
+            generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+            "neither an RSA",
+        ),
+    ):
+        if content is not None:
+            (tmp_path / "key.pem").write_bytes(content)
+        with pytest.raises(ConfigError, match=said):
+            signer()
