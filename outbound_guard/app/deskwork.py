@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from outbound_guard.app.parts import Parts
+from outbound_guard.app.settling import settled
 from outbound_guard.config import policy_of
 from outbound_guard.desk.errors import DeskError
 from outbound_guard.desk.held.bulk_work import Work
@@ -15,7 +15,6 @@ from outbound_guard.desk.held.teaching import Teaching
 from outbound_guard.desk.policy.weights import Lessons
 from outbound_guard.ledger.database import Ledger, LedgerError, url_of
 from outbound_guard.ledger.scribe import Scribe
-from outbound_guard.ledger.segments import sealed, slot_of
 from outbound_guard.reputation import Reputation
 from outbound_guard.state import State
 
@@ -23,7 +22,6 @@ _SECONDS = 0.5
 """Between two looks at what is due."""
 _SETTLE = 5.0
 """Seconds that the ledger gets to take in what was just journaled; after that it is tried again later."""
-_LOOK = 0.02
 
 _log = logging.getLogger(__name__)
 
@@ -47,18 +45,15 @@ async def work_on_decisions(parts: Parts, scribe: Scribe) -> None:
 
         return Teaching(memory, lessons if config.policy.learn else None, clock, say)
 
-    async def settled() -> bool:
-        parts.journal.seal()
-        scribe.hurry()
-        folder, loop = config.data_dir / "journal", asyncio.get_running_loop()
-        end = loop.time() + _SETTLE
-        while any(slot_of(path.name) == parts.child.slot for path in await asyncio.to_thread(sealed, folder)):
-            if loop.time() > end:
-                return False
-            await asyncio.sleep(_LOOK)
-        return True
-
-    work = Work(reader, parts.spool, parts.journal, clock, hostname=parts.hostname, settled=settled, teaching=teaching)
+    work = Work(
+        reader,
+        parts.spool,
+        parts.journal,
+        clock,
+        hostname=parts.hostname,
+        settled=lambda: settled(parts, scribe, _SETTLE),
+        teaching=teaching,
+    )
 
     async def once() -> None:
         if not scribe.ready:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from outbound_guard.app.parts import Parts
+from outbound_guard.app.settling import settled
 from outbound_guard.blocklist.watch import Watch
 from outbound_guard.config import Config, ConfigError
 from outbound_guard.console import Tools, application
@@ -20,13 +21,11 @@ from outbound_guard.desk.people.access import Access
 from outbound_guard.desk.policy.backtests import Backtests
 from outbound_guard.ledger.database import Ledger, url_of
 from outbound_guard.ledger.scribe import Scribe
-from outbound_guard.ledger.segments import sealed, slot_of
 from outbound_guard.reputation import Reputation
 from outbound_guard.state import State
 
 _SETTLE = 3.0
 """Seconds that a page waits for the ledger to have what was just decided."""
-_LOOK = 0.02
 _STOP = 3
 """Seconds that answers under way get when the process is told to stop."""
 _TIDY = 60.0
@@ -60,14 +59,7 @@ async def serve_console(parts: Parts, writer: Ledger, scribe: Scribe, watch: Wat
     parts.stack.push_async_callback(state.close)
 
     async def settle() -> None:
-        parts.journal.seal()
-        scribe.hurry()
-        end = asyncio.get_running_loop().time() + _SETTLE
-        folder = config.data_dir / "journal"
-        while asyncio.get_running_loop().time() < end:
-            if not any(slot_of(path.name) == parts.child.slot for path in await asyncio.to_thread(sealed, folder)):
-                return
-            await asyncio.sleep(_LOOK)
+        await settled(parts, scribe, _SETTLE)
 
     def reload() -> bool:
         # The supervisor reads the configuration and has all processes read it, this one too.
@@ -115,7 +107,8 @@ async def serve_console(parts: Parts, writer: Ledger, scribe: Scribe, watch: Wat
             return
         if path := await access.start():
             scheme = "https" if config.console.certificate else "http"
-            print(f"no user yet: open {scheme}://{_own_name(listening)}{path} to make the first one", flush=True)
+            name = await asyncio.to_thread(_own_name, listening)  # It may ask the DNS.
+            print(f"no user yet: open {scheme}://{name}{path} to make the first one", flush=True)
         invited = True
 
     parts.every(_INVITE, invite)

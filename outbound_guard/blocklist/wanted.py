@@ -32,8 +32,8 @@ class Wanted:
         """Those that are asked about now, or will be next."""
         return tuple(self._waiting)
 
-    def add(self, subjects: Sequence[str]) -> tuple[str, ...]:
-        """Have these asked about; those that wait already, or were asked about a moment ago, are left out.
+    def fresh(self, subjects: Sequence[str]) -> tuple[str, ...]:
+        """Those of these that may be added now: those that wait, or were asked about a moment ago, are left out.
 
         Raises NotNowError if one is none of ours, if they are too many, or if none is left.
         """
@@ -49,11 +49,15 @@ class Wanted:
             raise NotNowError("the lists are being asked, or were asked less than a minute ago")
         if len(fresh) + len(self._waiting) > AT_ONCE:
             raise NotNowError(f"at most {AT_ONCE} can wait to be asked about, and {len(self._waiting)} do")
-        self._waiting |= dict.fromkeys(fresh)
-        self._asked = {s: at for s, at in self._asked.items() if 0 <= now - at < AGAIN_SECONDS} | dict.fromkeys(
-            fresh, now
-        )
         return tuple(fresh)
+
+    def add(self, subjects: Sequence[str]) -> tuple[str, ...]:
+        """Have those that are `fresh` asked about; which these are. Raises NotNowError likewise."""
+        fresh, now = self.fresh(subjects), self._clock.now()
+        self._waiting |= dict.fromkeys(fresh)
+        lately = {subject: at for subject, at in self._asked.items() if 0 <= now - at < AGAIN_SECONDS}
+        self._asked = lately | dict.fromkeys(fresh, now)
+        return fresh
 
     async def serve(self, ask: Callable[[Sequence[str]], Awaitable[None]]) -> None:
         """Have all that wait asked about by `ask`; whatever becomes of that, they wait no longer."""

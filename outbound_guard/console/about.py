@@ -7,6 +7,7 @@ from litestar import Response, get
 
 from outbound_guard import __version__
 from outbound_guard.console.access import Asked
+from outbound_guard.console.description import description
 from outbound_guard.console.pages import page
 from outbound_guard.console.tools import GivenTools, Tools
 
@@ -41,7 +42,7 @@ def about_api(tools: GivenTools) -> About:
 @get("/about", needs="read", sync_to_thread=False)
 def about_page(request: Asked, tools: GivenTools) -> Response[str]:
     """What this service is, and every call of its API."""
-    schema = request.app.openapi_schema.to_schema()
+    schema = description(request.app)
     calls = [
         (method.upper(), path, call.get("summary", ""), call.get("description", ""))
         for path, methods in schema["paths"].items()

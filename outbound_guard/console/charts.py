@@ -83,9 +83,13 @@ def scores(
     def across(time: float) -> float:
         return _LEFT + (min(max(time, since), until) - since) / span * (right - _LEFT)
 
-    for name, at in marks:
+    end, above = right, _HEIGHT
+    for name, at in sorted(marks, key=lambda mark: mark[1]):
         y = _y(at, highest, lowest)
-        parts += [_LINE.format("mark", _LEFT, right, y, y), _TEXT.format("mark", right, y - 3, "end", name)]
+        # A name beside the one below it, if it would be written over that.
+        end = end - 60 if above - y < 12 else right
+        above = y
+        parts += [_LINE.format("mark", _LEFT, right, y, y), _TEXT.format("mark", end, y - 3, "end", name)]
     for time, kind, text in events:
         x = across(time)
         drawn = _LINE.format("", x, x, _TOP, _HEIGHT - _BOTTOM)
@@ -114,7 +118,10 @@ def share(value: float, whole: float, *, kind: str = "relay") -> Markup:
 
 def _grid(highest: float, lowest: float = 0.0) -> list[Markup]:
     parts = []
-    for value in (lowest + (highest - lowest) * step / 4 for step in range(5)):
+    values = [highest * step / 4 for step in range(5)]
+    if lowest < -highest / 10:
+        values.insert(0, lowest)
+    for value in values:
         y = _y(value, highest, lowest)
         parts.append(_LINE.format("grid", _LEFT, _WIDTH - _RIGHT, y, y))
         parts.append(_TEXT.format("", _LEFT - 6, y + 3.5, "end", _short(value)))
@@ -132,7 +139,7 @@ def _curve(points: Sequence[tuple[float, float | None]], highest: float, kind: s
 
 
 def _label(x: float, text: str) -> Markup:
-    return _TEXT.format("", x, _HEIGHT - 6, "start", text)
+    return _TEXT.format("at", x, _HEIGHT - 6, "start", text)
 
 
 def _joined(parts: Sequence[Markup]) -> Markup:

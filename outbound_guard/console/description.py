@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from litestar import Litestar
+
 REFUSALS = {
     "400": "What was sent is not understood, or not possible.",
     "401": "No token, or one that is not good (any more).",
@@ -21,8 +23,15 @@ _SCHEMA = {
 }
 
 
-def described(schema: dict[str, Any]) -> dict[str, Any]:
-    """The description with the refusals of every call, in the place of those the framework would give."""
+def description(app: Litestar) -> dict[str, Any]:
+    """The description, with the refusals of every call in the place of those the framework would give. Made once."""
+    if "description" not in app.state:
+        app.state.description = _described(app.openapi_schema.to_schema())
+    made: dict[str, Any] = app.state.description
+    return made
+
+
+def _described(schema: dict[str, Any]) -> dict[str, Any]:
     paths = {}
     for path, calls in schema["paths"].items():
         paths[path] = {method: call | {"responses": _responses(call)} for method, call in calls.items()}

@@ -69,7 +69,8 @@ class Placing(msgspec.Struct, frozen=True, kw_only=True):
     """The form of the preview, sent. Empty fields restrict nothing."""
 
     do: Decision
-    id: list[str] = []
+    id: str | list[str] = ""
+    """One of it comes as a string."""
     reason: str = ""
     delay: float = bulk.DELAY
     query: str = ""
@@ -96,8 +97,9 @@ async def place_api(request: Asked, tools: GivenTools, data: JSONBody[Order]) ->
         reason=data.reason,
         delay=data.delay,
     )
+    # A ledger that lags behind must not make it look as if nothing had been decided.
     await tools.settle()
-    return await bulk.progress(tools.reader, placed.id)
+    return placed
 
 
 @get("/bulk", needs="read")
@@ -135,9 +137,9 @@ async def items_api(
 @post("/bulk/{id_:str}/undo", needs="held", status_code=200)
 async def undo_api(request: Asked, tools: GivenTools, id_: FromPath[str]) -> Bulk:
     """Take a decision back, as long as it is not being carried out."""
-    await bulk.undo(tools.reader, tools.journal, tools.clock, id_, by=request.user.by)
+    undone = await bulk.undo(tools.reader, tools.journal, tools.clock, id_, by=request.user.by)
     await tools.settle()
-    return await bulk.progress(tools.reader, id_)
+    return undone
 
 
 @get("/held/decide", needs="held", dependencies=SEARCHED)
@@ -192,7 +194,7 @@ async def place_page(
         tools.reader,
         tools.journal,
         tools.clock,
-        _meant(tuple(data.id), search),
+        _meant((data.id,) if isinstance(data.id, str) and data.id else tuple(data.id), search),
         words.act,
         teach=words.teach,
         by=request.user.by,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import msgspec
 from litestar.di import NamedDependency
@@ -11,16 +10,13 @@ from litestar.di import NamedDependency
 from outbound_guard.blocklist.watch import Watch
 from outbound_guard.clock import Clock
 from outbound_guard.config import Config
+from outbound_guard.desk.people.users import Settle, at_once
 from outbound_guard.desk.policy.backtests import Backtests
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.journal import Journal
 from outbound_guard.metrics import Metrics
 from outbound_guard.reputation import Reputation
 from outbound_guard.spool import Spool
-
-
-async def _at_once() -> None:
-    """Nothing to wait for."""
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,15 +35,10 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     backtests: Backtests
     watch: Watch | None = None
     """Asks the blocklists about our addresses; None if nobody does."""
-    settle: Callable[[], Awaitable[None]] = _at_once
+    settle: Settle = at_once
     """Returns when the ledger has what this process has written to the journal, or after some seconds without it."""
     reload: Callable[[], bool] = lambda: False
     """Has all processes read the policy again; False if there is nobody to tell."""
-
-    @property
-    def data_dir(self) -> Path:
-        """The data directory."""
-        return self.config.data_dir
 
 
 GivenTools = NamedDependency[Tools]

@@ -22,7 +22,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from outbound_guard import __version__
 from outbound_guard.console.access import NOBODY, Asked, Authentication, check_origin, permit, unguarded
 from outbound_guard.console.areas import API, PAGES
-from outbound_guard.console.description import described
+from outbound_guard.console.description import description
 from outbound_guard.console.pages import HERE, back, page
 from outbound_guard.console.tools import Tools
 from outbound_guard.desk.errors import DeskError
@@ -114,7 +114,7 @@ def _static(name: FromPath[str]) -> Response[bytes]:
 @get("/openapi.json", needs=NOBODY, include_in_schema=False, sync_to_thread=False)
 def _description(request: Asked) -> dict[str, Any]:
     """The API as OpenAPI 3.1."""
-    return described(request.app.openapi_schema.to_schema())
+    return description(request.app)
 
 
 def _tidied(app: ASGIApp) -> ASGIApp:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections import deque
 from collections.abc import Iterable
 from importlib import resources
@@ -71,6 +72,7 @@ class Pace:
         self._limit = 0
         self._interval = 0.0
         self._paused = self._eases = self._next = self._promised = 0.0
+        self._slowed = -math.inf
         self._matches: dict[str, deque[float]] = {}
 
     @property
@@ -128,8 +130,9 @@ class Pace:
 
     def _slow_down(self, busy: int) -> None:
         now = self._clock.now()
-        if self._eases - EASING > now - 1.0 and self._interval:
+        if 0 <= now - self._slowed < 1.0:
             return  # What is answered together is one complaint.
+        self._slowed = now
         self._limit = max(1, min(self._limit or busy, busy) // 2)
         self._interval = min(LONGEST, max(0.5, 2 * self._interval))
         self._eases = max(self._eases, now + EASING)

@@ -5,14 +5,7 @@ crash before the journal leaves everything as it was; a crash after it is put ri
 """
 
 from outbound_guard.desk.accounts.importing import import_accounts
-from outbound_guard.desk.accounts.lists import (
-    account_list,
-    account_show,
-    exempt,
-    limit,
-    resume,
-    suspend,
-)
+from outbound_guard.desk.accounts.lists import account_list, account_show
 from outbound_guard.desk.errors import DeskError
 from outbound_guard.desk.held.mail import delete, give_back, held_list, held_show, release
 from outbound_guard.desk.held.reconcile import Reconciled, reconcile
@@ -23,14 +16,10 @@ __all__ = [
     "account_list",
     "account_show",
     "delete",
-    "exempt",
     "give_back",
     "held_list",
     "held_show",
     "import_accounts",
-    "limit",
     "reconcile",
     "release",
-    "resume",
-    "suspend",
 ]

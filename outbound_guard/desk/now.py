@@ -21,7 +21,7 @@ from outbound_guard.ledger import (
 from outbound_guard.ledger.bulk_queries import Bulk
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.traffic_queries import Risk
-from outbound_guard.ledger.traffic_storing import EVERYBODY, HOUR
+from outbound_guard.ledger.traffic_storing import HOUR
 from outbound_guard.ledger.waiting_queries import Waiting
 from outbound_guard.metrics import values
 
@@ -139,13 +139,13 @@ def now(ledger: Ledger, config: Config, at: float) -> Now:
     )
 
 
-def traffic(ledger: Ledger, at: float, account: str = EVERYBODY) -> Traffic:
-    """The traffic of all, or of an account. Sync. Raises LedgerError."""
+def traffic(ledger: Ledger, at: float) -> Traffic:
+    """The traffic of all accounts together. Sync. Raises LedgerError."""
     last = int(at // HOUR)
     first = last - HOURS + 1
     by_hour: dict[int, dict[str, int]] = {}
     recipients = 0
-    for row in traffic_queries.by_hour(ledger, (first - HOURS) * HOUR, at, account):
+    for row in traffic_queries.by_hour(ledger, (first - HOURS) * HOUR, at):
         by_hour.setdefault(row.hour, {})[row.action] = row.messages
         recipients += row.recipients if row.hour >= first else 0
     columns = [

@@ -62,11 +62,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
 
 
-def orders(ledger: Ledger, *, done: bool = False) -> list[Order]:
-    """Orders that are not done, or all of them; oldest first."""
-    query = select(tables.erasure).order_by(tables.erasure.c.time)
-    if not done:
-        query = query.where(tables.erasure.c.state != "done")
+def orders(ledger: Ledger) -> list[Order]:
+    """Orders that are not done; oldest first."""
+    query = select(tables.erasure).where(tables.erasure.c.state != "done").order_by(tables.erasure.c.time)
     with ledger.connection() as connection:
         return [_order(row) for row in connection.execute(query).mappings()]
 
@@ -141,8 +139,6 @@ def erase_names(ledger: Ledger, account: str, instead: str, before: float, *, ke
             "audit": _audit(connection, subjects, instead, before),
         }
         _lessons(connection, subjects)
-        for table in (tables.feedback, tables.suppression):
-            _delete(connection, table, and_(table.c.account == account, table.c.time <= before))
         counts["texts"] = _texts(connection, [account, *(n for n in subjects if n != account)][:_LOOKED_FOR], instead)
         if not keep_suspension or not _suspended(connection, account):
             _delete(connection, tables.account_seen, tables.account_seen.c.account == account)

@@ -16,7 +16,6 @@ from outbound_guard.ledger.records import Note
 from outbound_guard.ledger.tables import (
     account_note,
     account_seen,
-    audit,
     case_file,
     decision,
     delivery,
@@ -176,18 +175,6 @@ def note_one(ledger: Ledger, id_: str) -> Note | None:
     with ledger.connection() as connection:
         row = connection.execute(query).mappings().first()
     return Note(**row) if row else None
-
-
-def done_about(ledger: Ledger, subjects: Sequence[str], limit: int = 50) -> list[Row]:
-    """The newest entries of the audit about these subjects."""
-    found: list[Row] = []
-    with ledger.connection() as connection:
-        for start in range(0, len(subjects), _AT_ONCE):
-            query = select(audit.c.time, audit.c.by, audit.c.what, audit.c.subject, audit.c.detail)
-            query = query.where(audit.c.subject.in_(subjects[start : start + _AT_ONCE]))
-            query = query.order_by(audit.c.time.desc()).limit(limit)
-            found += [dict(row) for row in connection.execute(query).mappings()]
-    return sorted(found, key=lambda row: -float(row["time"]))[:limit]
 
 
 def cases_naming(ledger: Ledger, name: str) -> list[Row]:

@@ -99,7 +99,6 @@ def findings(
     account: str = "",
     kind: str = "",
     message: str = "",
-    since: float = 0.0,
     limit: int = 100,
 ) -> list[Row]:
     """What was found, newest first."""
@@ -107,8 +106,6 @@ def findings(
     for column, value in ((feedback.c.account, account), (feedback.c.kind, kind), (feedback.c.message, message)):
         if value:
             query = query.where(column == value)
-    if since:
-        query = query.where(feedback.c.time >= since)
     with ledger.connection() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 

@@ -247,14 +247,6 @@ def same_text(ledger: Ledger, text: str, most: int = 10_000) -> dict[str, int]:
         return dict(connection.execute(select(table.c.action, func.count()).group_by(table.c.action)).all())
 
 
-def signal_names(ledger: Ledger, search: Search, most: int = 2000) -> list[str]:
-    """The signals that spoke against what is meant, by name; the newest `most` messages are looked at."""
-    query = select(held.c.signals).where(*where(search)).order_by(held.c.received.desc()).limit(most).subquery()
-    with ledger.connection() as connection:
-        told = connection.execute(select(query.c.signals).distinct()).scalars().all()
-    return sorted({name for names in told for name in names.split()})
-
-
 def where(search: Search) -> list[ColumnElement[bool]]:
     """The conditions on `held` that say which messages are meant."""
     table = held.c

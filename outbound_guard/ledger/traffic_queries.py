@@ -86,16 +86,6 @@ def by_account(ledger: Ledger, since: float, accounts: Sequence[str] | None = No
     return found
 
 
-def busiest(ledger: Ledger, since: float, limit: int = 50) -> list[tuple[str, int]]:
-    """The accounts with most messages since the hour of `since` (unix seconds), and how many."""
-    table = traffic.c
-    number = func.sum(table.messages)
-    query = select(_ANY_ORDER, number).where(table.hour >= int(since // HOUR), table.account != EVERYBODY)
-    query = query.group_by(_ANY_ORDER).order_by(number.desc(), _ANY_ORDER).limit(limit)
-    with ledger.connection() as connection:
-        return [(account, int(messages)) for account, messages in connection.execute(query)]
-
-
 def known_since(ledger: Ledger) -> float | None:
     """From when on the roll-up knows the traffic (unix seconds); None if it knows none yet."""
     query = select(func.min(traffic.c.hour)).where(traffic.c.account == EVERYBODY)

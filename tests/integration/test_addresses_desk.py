@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -11,6 +13,8 @@ from outbound_guard.blocklist import findings
 from outbound_guard.blocklist.identity import Identity
 from outbound_guard.blocklist.keeping import put
 from outbound_guard.blocklist.listing import Listing
+from outbound_guard.blocklist.wanted import Wanted
+from outbound_guard.blocklist.watch import Watch
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Config, load
 from outbound_guard.desk.addresses import matrix as addresses
@@ -171,3 +175,13 @@ def test_without_a_watch_nobody_is_asked(desk: Desk, tmp_path: Path) -> None:
     with pytest.raises(DeskError, match=r"not watched: blocklist\.interval is 0"):
         addresses.recheck(None, journal, clock, ["192.0.2.1"], by="console:ann")
     journal.close()
+
+
+def test_nobody_is_asked_before_it_is_written_down(tmp_path: Path) -> None:
+    clock = VirtualClock(1000.0)
+    (tmp_path / "journal").write_text("in the way")
+    journal = Journal(tmp_path / "journal", "test", clock)
+    watch = cast(Watch, SimpleNamespace(wanted=Wanted(["192.0.2.1"], clock)))
+    with pytest.raises(DeskError, match="nothing was done"):
+        addresses.recheck(watch, journal, clock, ["192.0.2.1"], by="console:ann")
+    assert watch.wanted.waiting == ()

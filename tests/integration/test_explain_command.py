@@ -13,7 +13,7 @@ import pytest
 from outbound_guard.__main__ import main
 from outbound_guard.app.explaining import _with_one_more
 from outbound_guard.clock import SystemClock
-from outbound_guard.desk import exempt, suspend
+from outbound_guard.desk.accounts.acts import Act, decide
 from outbound_guard.ledger.database import Ledger, url_of
 from outbound_guard.ledger.journal import Journal
 from outbound_guard.ledger.records import WeightChange
@@ -118,17 +118,13 @@ def test_a_suspension_and_an_exemption_by_people_are_heeded_and_named(run: Run, 
     (tmp_path / "data").mkdir(exist_ok=True)
     ledger = Ledger(url_of("embedded", tmp_path / "data"))
 
-    def decide(act: Callable[[Journal], object]) -> None:
+    def act(sender: str, what: Act) -> None:
         journal = Journal(tmp_path / "data" / "journal", "test", clock)
-        act(journal)
+        asyncio.run(decide(ledger, journal, clock, [("sender", sender)], what))
         journal.close()
         run("held", "list")
 
-    decide(
-        lambda journal: asyncio.run(
-            suspend(ledger, journal, clock, "sender", "anna@shop.test", by="ann", reason="stolen password")
-        )
-    )
+    act("anna@shop.test", Act(what="suspend", by="ann", reason="stolen password"))
     (found,) = explained(run, tmp_path / "plain.eml")
     assert (found["action"], found["code"], found["reason"]) == ("quarantine", "suspended", "stolen password")
     assert found["why"]["otherwise"][0] == {  # type: ignore[index]
@@ -138,11 +134,7 @@ def test_a_suspension_and_an_exemption_by_people_are_heeded_and_named(run: Run, 
         "outcome": "relay",
     }
     until = clock.now() + 3600
-    decide(
-        lambda journal: asyncio.run(
-            exempt(ledger, journal, clock, "sender", "other@shop.test", by="ann", reason="agreed", until=until)
-        )
-    )
+    act("other@shop.test", Act(what="exempt", by="ann", reason="agreed", until=until))
     (found,) = explained(run, tmp_path / "program.eml", more=("--account", "other@shop.test"))
     assert (found["action"], found["code"]) == ("relay", "allowed")
     assert found["why"]["sentences"][0] == "An exemption decided (agreed): signals and limits were not asked."  # type: ignore[index]

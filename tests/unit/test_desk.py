@@ -11,9 +11,10 @@ import pytest
 from outbound_guard import desk
 from outbound_guard.clock import VirtualClock
 from outbound_guard.desk import DeskError
+from outbound_guard.desk.accounts.acts import Act, Forget, decide
 from outbound_guard.ledger import directory_queries, queries, segments
 from outbound_guard.ledger.queries import Filters
-from outbound_guard.ledger.records import Audit, HeldChange, Record, decode
+from outbound_guard.ledger.records import Audit, HeldChange, Record, Standing, decode
 from outbound_guard.spool import Entry, Lease, NotInSpool, Spool
 from tests.records import SCORE, Books, books, decision, entry
 
@@ -31,6 +32,20 @@ async def room(tmp_path: Path, clock: VirtualClock) -> AsyncIterator[tuple[Spool
     with books(tmp_path, clock) as opened:
         yield spool, opened
     spool.close()
+
+
+async def act(
+    what: str,
+    opened: Books,
+    clock: VirtualClock,
+    scope: str,
+    subject: str,
+    forget: Forget | None = None,
+    **more: Any,
+) -> Standing:
+    """One act on one sender or account; what was recorded first."""
+    wanted = Act(what=what, by="ann", **more)
+    return (await decide(opened.ledger, opened.journal, clock, [(scope, subject)], wanted, forget))[0]
 
 
 async def hold(spool: Spool, opened: Books, id_: str = "m1", state: Any = "held") -> None:
@@ -124,7 +139,7 @@ async def test_without_a_journal_nothing_is_done(
     with pytest.raises(DeskError, match="nothing was done"):
         await desk.delete(spool, opened.journal, clock, "m1", by="ann")
     with pytest.raises(DeskError, match="nothing was done"):
-        await desk.suspend(opened.ledger, opened.journal, clock, "account", "example.org", by="ann", reason="x")
+        await act("suspend", opened, clock, "account", "example.org", reason="x")
     assert await state_of(spool, "m1") == "held"
 
 
@@ -191,8 +206,8 @@ async def test_rows_whose_file_is_gone_are_marked(room: tuple[Spool, Books], clo
 async def test_suspend_and_resume(room: tuple[Spool, Books], clock: VirtualClock) -> None:
     _, opened = room
     opened.keep(decision("m1", received=clock.now()), decision("m2", received=clock.now(), sender="b@example.org"))
-    ledger, journal = opened.ledger, opened.journal
-    standing = await desk.suspend(ledger, journal, clock, "sender", "a@example.org", by="ann", reason="stolen")
+    ledger = opened.ledger
+    standing = await act("suspend", opened, clock, "sender", "a@example.org", reason="stolen")
     assert standing.account == "example.org"
     opened.keep()
     assert [s.change for s in directory_queries.standings(ledger, "example.org")] == ["suspended"]
@@ -202,9 +217,9 @@ async def test_suspend_and_resume(room: tuple[Spool, Books], clock: VirtualClock
         forgotten.append((sender, account))
 
     clock.advance(1)
-    await desk.resume(ledger, journal, clock, "sender", "a@example.org", by="ann", forget=forget)
-    await desk.resume(ledger, journal, clock, "account", "example.org", by="ann", forget=forget)
-    await desk.resume(ledger, journal, clock, "account", "silent.example", by="ann", forget=forget)
+    await act("resume", opened, clock, "sender", "a@example.org", forget)
+    await act("resume", opened, clock, "account", "example.org", forget)
+    await act("resume", opened, clock, "account", "silent.example", forget)
     assert forgotten == [
         ("a@example.org", "example.org"),
         ("a@example.org", "example.org"),
@@ -227,21 +242,20 @@ async def test_suspend_and_resume(room: tuple[Spool, Books], clock: VirtualClock
 async def test_limits_and_exemptions(room: tuple[Spool, Books], clock: VirtualClock) -> None:
     _, opened = room
     opened.keep()
-    ledger, journal = opened.ledger, opened.journal
-    await desk.limit(ledger, journal, clock, "account", "c1", {"messages_per_hour": 10}, by="ann")
-    await desk.exempt(ledger, journal, clock, "account", "c1", by="ann", reason="agreed", until=clock.now() + 60)
+    await act("limit", opened, clock, "account", "c1", limits={"messages_per_hour": 10})
+    await act("exempt", opened, clock, "account", "c1", reason="agreed", until=clock.now() + 60)
     opened.keep()
-    found = {s.change: s for s in directory_queries.standings(ledger, "c1")}
+    found = {s.change: s for s in directory_queries.standings(opened.ledger, "c1")}
     assert found["limited"].limits == {"messages_per_hour": 10}
     assert found["exempted"].until == clock.now() + 60
-    assert (await desk.limit(ledger, journal, clock, "account", "c1", {}, by="ann")).change == "unlimited"
+    assert (await act("limit", opened, clock, "account", "c1")).change == "unlimited"
     for limits in ({"messages_per_week": 1}, {"messages_per_hour": -1}):
         with pytest.raises(DeskError, match="is not a limit"):
-            await desk.limit(ledger, journal, clock, "account", "c1", limits, by="ann")
+            await act("limit", opened, clock, "account", "c1", limits=limits)
     with pytest.raises(DeskError, match="a reason and an end"):
-        await desk.exempt(ledger, journal, clock, "account", "c1", by="ann", reason="", until=1.0)
+        await act("exempt", opened, clock, "account", "c1", until=1.0)
     with pytest.raises(DeskError, match="neither"):
-        await desk.suspend(ledger, journal, clock, "account", "", by="ann", reason="x")
+        await act("suspend", opened, clock, "account", "", reason="x")
 
 
 async def test_an_import(room: tuple[Spool, Books], clock: VirtualClock) -> None:

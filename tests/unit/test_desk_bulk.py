@@ -56,6 +56,8 @@ class House:
         options = {"by": "console:ann", "reason": "seen"} | options
         placed = await bulk.place(self.ledger, self.books.journal, self.clock, meant, act, **options)
         self.settle()
+        # What is answered before the ledger knows it is what the ledger says then.
+        assert placed == await bulk.progress(self.ledger, placed.id)
         return placed.id
 
     def settle(self) -> None:

@@ -124,6 +124,13 @@ def test_any_other_complaint_halves_and_doubles(pace: Pace, clock: VirtualClock)
     assert pace.free
 
 
+def test_a_rule_that_lasts_does_not_hide_other_complaints(pace: Pace, clock: VirtualClock) -> None:
+    say(pace, Reply(421, "4.7.0", "[TS03] deferred"))  # Six seconds between two, for half an hour.
+    clock.advance(6.0)
+    say(pace, RATE)
+    assert pace.enter() == pytest.approx(6.0 + 12.0)
+
+
 def test_our_own_words_are_no_complaints(pace: Pace) -> None:
     say(pace, Reply(451, "4.7.0", "OG-PACE there.test has asked us to be slower, rate limited"))
     assert pace.free

@@ -62,7 +62,6 @@ def test_decisions_are_counted_by_hour_account_and_action(opened: Books) -> None
     assert queries.counts(opened.ledger, NOW) == everyone
     assert traffic_queries.by_account(opened.ledger, NOW, ["example.com", "nobody"]) == {"example.com": {"relay": 1}}
     assert traffic_queries.by_account(opened.ledger, NOW, []) == {}
-    assert traffic_queries.busiest(opened.ledger, NOW) == [("example.org", 3), ("example.com", 1)]
     assert traffic_queries.known_since(opened.ledger) == FULL - HOUR
 
 

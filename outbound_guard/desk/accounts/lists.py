@@ -9,7 +9,6 @@ import msgspec
 
 from outbound_guard.clock import Clock
 from outbound_guard.config import Thresholds
-from outbound_guard.desk.accounts.acts import exempt, limit, resume, suspend
 from outbound_guard.desk.errors import DeskError
 from outbound_guard.ledger import account_queries, directory_queries, queries
 from outbound_guard.ledger.account_queries import AccountFilters, AccountRow
@@ -20,8 +19,6 @@ from outbound_guard.reputation import Reputation
 from outbound_guard.reputation.classes import Circumstances
 from outbound_guard.reputation.portrait import class_of_account, portraits
 from outbound_guard.state import StateDown
-
-__all__ = ["account_list", "account_page", "account_show", "exempt", "limit", "resume", "suspend"]
 
 DAY = 86400.0
 SENDERS = 20

@@ -159,7 +159,7 @@ def _recent(ledger: Ledger, now: float, scope: str, subject: str, most: int) -> 
     different = Counter(domain_of(address) for address in addresses)
     answers = one.answers(ledger, [row["id"] for row in rows])
     clients = _clients(rows, lambda address: address)
-    networks = _clients(rows, lambda address: network(address))
+    networks = _clients(rows, network)
     return Recent(
         messages=len(rows),
         most=most,

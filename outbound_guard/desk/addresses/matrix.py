@@ -133,13 +133,13 @@ def recheck(watch: Watch | None, journal: Journal, clock: Clock, texts: Sequence
     if not texts:
         raise DeskError("name the addresses or domains to ask about")
     try:
-        asked = watch.wanted.add([subject_of(text) for text in texts])
+        asked = watch.wanted.fresh([subject_of(text) for text in texts])
     except (ValueError, NotNowError) as error:
         raise DeskError(str(error)) from None
     named = asked[0] if len(asked) == 1 else ""
     detail = "" if named else ", ".join(asked)[:500]
     on_disk(journal, Audit(time=clock.now(), by=by, what="addresses.recheck", subject=named, detail=detail))
-    return asked
+    return watch.wanted.add(asked)
 
 
 def _matrix(ledger: Ledger, config: Config, filters: Filters, limit: int, offset: int, watch: Watch | None) -> Matrix:

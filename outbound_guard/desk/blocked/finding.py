@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from outbound_guard.blocklist.channels import Channel, Channels
+from outbound_guard.blocklist.channels import as_json as channel_json
 from outbound_guard.delivery import answers
 from outbound_guard.delivery.answers import Meaning, Side, meaning_of
 from outbound_guard.desk.blocked.letters import letter
@@ -248,8 +249,6 @@ def _unknown(why: str) -> Finding:
 
 def as_json(finding: Finding) -> dict[str, Any]:
     """A finding for programs; the first six fields are those that others rely on."""
-    from outbound_guard.blocklist.channels import as_json as channel_json
-
     return {
         "class": finding.class_,
         "provider": finding.provider,

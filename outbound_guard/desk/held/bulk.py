@@ -18,6 +18,7 @@ from outbound_guard.desk.errors import DeskError, on_disk
 from outbound_guard.desk.held.acts import DONE, Act
 from outbound_guard.ledger import bulk_queries
 from outbound_guard.ledger.bulk_queries import Bulk, BulkSummary
+from outbound_guard.ledger.bulk_storing import PENDING
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.held_queries import Search
 from outbound_guard.ledger.journal import Journal
@@ -96,7 +97,7 @@ async def place(
     by: str,
     reason: str = "",
     delay: float = DELAY,
-) -> BulkPlaced:
+) -> Bulk:
     """Decide. It is carried out `delay` seconds from now, 0: at once. Raises DeskError, LedgerError."""
     check(meant, act, teach=teach)
     if not 0 <= delay <= LONGEST_DELAY:
@@ -121,7 +122,7 @@ async def place(
     detail = f"{len(ids)} messages: {placed.meant}" + (f"; {reason}" if reason else "")
     what = f"bulk.{act}" + (".teach" if teach else "")
     on_disk(journal, placed, Audit(time=now, by=by, what=what, subject=placed.id, detail=detail))
-    return placed
+    return _as_placed(placed)
 
 
 async def undo(reader: Ledger, journal: Journal, clock: Clock, id_: str, *, by: str) -> Bulk:
@@ -178,6 +179,26 @@ def described(meant: Meant) -> str:
     }
     told = [f"{word} {value}" for name, word in words.items() if (value := getattr(meant, name)) not in ("", None)]
     return ", ".join(told) or "received lately"
+
+
+def _as_placed(placed: BulkPlaced) -> Bulk:
+    """As the ledger will have it, which may not know it yet."""
+    return Bulk(
+        id=placed.id,
+        time=placed.time,
+        by=placed.by,
+        act=placed.act,
+        teach=placed.teach,
+        reason=placed.reason,
+        meant=placed.meant,
+        number=len(placed.ids),
+        due=placed.due,
+        state="placed",
+        changed=placed.time,
+        changed_by=placed.by,
+        remarks=(),
+        counts={PENDING: len(placed.ids)},
+    )
 
 
 def _consequences(act: Act, teach: bool, found: BulkSummary) -> Sequence[str]:

@@ -32,8 +32,6 @@ HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
 }
 """The headers that every answer with a `frame` must carry."""
-SANDBOX = ""
-"""The value of the iframe's attribute `sandbox`: nothing is allowed."""
 
 
 def frame(reading: Reading) -> str:

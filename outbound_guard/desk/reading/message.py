@@ -14,7 +14,7 @@ import html
 import msgspec
 
 from outbound_guard.content import charset, mime, parse
-from outbound_guard.content.attachment import Attachment, inspect
+from outbound_guard.content.attachment import inspect
 from outbound_guard.content.body import MAX_TEXT_PARTS
 from outbound_guard.content.defects import DEFECTS
 from outbound_guard.content.message import MAX_HEADER
@@ -177,7 +177,7 @@ def _parts(content: bytes, found: list[mime.Part], shown: _Shown) -> tuple[Part,
         if not encloses:
             size, digest = _digest(content, part)
             if id(part) not in shown.parts or part.attached:
-                _described: Attachment = inspect(content, part, risks)
+                inspect(content, part, risks)
         described.append(
             Part(
                 number=".".join(map(str, numbers[1 : part.depth + 1])) or "0",
