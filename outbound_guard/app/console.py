@@ -59,7 +59,13 @@ async def run(config: Config, child: Child) -> None:
                 # A ledger of their own is all that machines with an embedded one have; a shared one knows others' mail.
                 alone = config.ledger.url == "embedded"
                 put_right = await reconcile(
-                    parts.spool, ledger, parts.journal, parts.clock, alone=alone, suspected=suspected
+                    parts.spool,
+                    ledger,
+                    parts.journal,
+                    parts.clock,
+                    hostname=parts.hostname,
+                    alone=alone,
+                    suspected=suspected,
                 )
                 if put_right != Reconciled():
                     _log.warning("spool and ledger disagreed and were brought together: %s", put_right)

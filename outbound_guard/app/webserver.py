@@ -71,7 +71,7 @@ async def serve_console(parts: Parts, writer: Ledger, scribe: Scribe, watch: Wat
 
     access = Access(reader, writer, parts.journal, parts.clock, config.console, settle, parts.metrics.count)
     parts.stack.callback(access.close)
-    backtests = Backtests(config, parts.clock)
+    backtests = Backtests(config, parts.clock, parts.journal)
     await asyncio.to_thread(backtests.interrupted)
     parts.stack.push_async_callback(backtests.close)
     tools = Tools(

@@ -5,18 +5,14 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import itertools
-import math
 import re
-from collections.abc import Sequence
-from typing import Any
 
-import msgspec
-
-from outbound_guard.config.addresses import host_port, networks
+from outbound_guard.config.addresses import networks
 from outbound_guard.config.files import certificate, readable
 from outbound_guard.config.policy import Policy
 from outbound_guard.config.reading import Mistake
 from outbound_guard.config.settings import Config, Delivery, Identity, Scanner
+from outbound_guard.config.values import endpoint, ip_address, network_list, numbers, positive, resolver_address
 
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _FIELD_NAME = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322 2.2
@@ -30,7 +26,7 @@ _KEEP = re.compile(
 
 def check(config: Config) -> None:
     """The whole configuration file."""
-    _numbers("", config)
+    numbers("", config)
     name = config.server.hostname
     if name and not (len(name) <= 253 and _HOST.fullmatch(name)):
         raise Mistake("server.hostname", f'"{name}" is no host name; expected one like "guard.example.net"')
@@ -38,17 +34,17 @@ def check(config: Config) -> None:
     _auth(config)
     for number, rule in enumerate(config.identity):
         _identity(f"identity[{number}]", rule)
-    _positive("limits", config.limits, "message_size", "recipients", "connections", "connections_per_address")
-    _positive("limits", config.limits, "idle_seconds", "data_seconds", "errors", "auth_tries", "hops")
+    positive("limits", config.limits, "message_size", "recipients", "connections", "connections_per_address")
+    positive("limits", config.limits, "idle_seconds", "data_seconds", "errors", "auth_tries", "hops")
     if config.limits.message_size < 65_536:
         # RFC 5321 4.5.3.1.7: a server must be able to take 64K octets.
         raise Mistake("limits.message_size", f"{config.limits.message_size} is too small; at least 65536")
-    _positive("state", config.state, "timeout", "max_memory")
-    _positive("ledger", config.ledger, "keep_days")
-    _positive("spool", config.spool, "hold_expiry")
+    positive("state", config.state, "timeout", "max_memory")
+    positive("ledger", config.ledger, "keep_days")
+    positive("spool", config.spool, "hold_expiry")
     _retention(config)
-    _positive("console", config.console, "idle_seconds", "session_seconds")
-    _positive("recording", config.recording, "keep_days", "max_bytes")
+    positive("console", config.console, "idle_seconds", "session_seconds")
+    positive("recording", config.recording, "keep_days", "max_bytes")
     _urls(config)
     _delivery(config)
     _dkim(config)
@@ -57,7 +53,7 @@ def check(config: Config) -> None:
     if config.policy.model:
         readable(config, "policy.model", config.policy.model)
     for number, resolver in enumerate(config.dns.resolvers):
-        _resolver(f"dns.resolvers[{number}]", resolver)
+        resolver_address(f"dns.resolvers[{number}]", resolver)
     _scanners(config)
     _cases(config)
     _blocklist(config)
@@ -76,8 +72,8 @@ def _retention(config: Config) -> None:
 
 def _feedback(config: Config) -> None:
     feedback = config.feedback
-    _networks("feedback.networks", feedback.networks)
-    _networks("feedback.trusted", feedback.trusted)
+    network_list("feedback.networks", feedback.networks)
+    network_list("feedback.trusted", feedback.trusted)
     if feedback.message_size < 65_536:
         raise Mistake("feedback.message_size", f"{feedback.message_size} is too small; at least 65536")
     for number, name in enumerate(feedback.recipients):
@@ -94,11 +90,11 @@ def _blocklist(config: Config) -> None:
     if config.blocklist.channels:
         readable(config, "blocklist.channels", config.blocklist.channels)
     for number, resolver in enumerate(config.blocklist.resolvers):
-        _resolver(f"blocklist.resolvers[{number}]", resolver)
-    _positive("blocklist", config.blocklist, "per_second", "per_second_per_list")
+        resolver_address(f"blocklist.resolvers[{number}]", resolver)
+    positive("blocklist", config.blocklist, "per_second", "per_second_per_list")
     if 0 < config.blocklist.interval < 1:
         raise Mistake("blocklist.interval", f"{config.blocklist.interval:g} is too short; 0, or at least 1")
-    _networks("blocklist.addresses", config.blocklist.addresses)
+    network_list("blocklist.addresses", config.blocklist.addresses)
     for number, domain in enumerate(config.blocklist.domains):
         if not _is_domain(domain):
             raise Mistake(f"blocklist.domains[{number}]", f'"{domain}" is no domain; expected one like "example.net"')
@@ -115,7 +111,7 @@ def _is_domain(text: str) -> bool:
 
 def _cases(config: Config) -> None:
     cases = config.cases
-    _positive("cases", cases, "clean_days", "reopen_days", "refusals", "refusal_seconds", "original_days")
+    positive("cases", cases, "clean_days", "reopen_days", "refusals", "refusal_seconds", "original_days")
     if not re.fullmatch(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})?", cases.language):
         raise Mistake("cases.language", f'"{cases.language}" is no language; expected one like "en"')
     if cases.contact and not re.fullmatch(r"[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+", cases.contact):
@@ -132,7 +128,7 @@ def _scanners(config: Config) -> None:
             raise Mistake(f"{where}.name", f'"{name}" is no name; expected letters, digits, ".", "-" and "_"')
         if names.setdefault(name, number) != number:
             raise Mistake(f"{where}.name", f'"{name}" is already the name of scanner[{names[name]}]; give it another')
-        _positive(where, scanner, "timeout", "message_size", "connections", "failures", "pause")
+        positive(where, scanner, "timeout", "message_size", "connections", "failures", "pause")
         if scanner.timeout > 10:
             raise Mistake(f"{where}.timeout", f"{scanner.timeout:g} is too long, mail waits for it; at most 10")
         if scanner.kind == "uribl":
@@ -146,7 +142,7 @@ def _scanners(config: Config) -> None:
         if scanner.address.startswith("unix:"):
             if scanner.address in ("unix:", "unix://"):
                 raise Mistake(f"{where}.address", f'"{scanner.address}" names no socket; expected unix:PATH')
-        elif not _host_port(f"{where}.address", scanner.address, "127.0.0.1:783, or unix:PATH")[1]:
+        elif not endpoint(f"{where}.address", scanner.address, "127.0.0.1:783, or unix:PATH")[1]:
             raise Mistake(f"{where}.address", f'"{scanner.address}" has no port to connect to')
 
 
@@ -171,9 +167,9 @@ def _uribl(where: str, scanner: Scanner) -> None:
 
 def check_policy(policy: Policy) -> None:
     """The policy file; what stands in its [signal.*] tables is the signals' own business."""
-    _numbers("", policy)
+    numbers("", policy)
     steps = policy.threshold
-    _positive("threshold", steps, *steps.__struct_fields__)
+    positive("threshold", steps, *steps.__struct_fields__)
     names = steps.__struct_fields__
     for lower, upper in itertools.pairwise(names):
         if getattr(steps, lower) > getattr(steps, upper):
@@ -182,10 +178,10 @@ def check_policy(policy: Policy) -> None:
                 f"{getattr(steps, upper):g} is below {lower} ({getattr(steps, lower):g}); they must rise: "
                 f"{' <= '.join(names)}",
             )
-    _positive("hold", policy.hold, "wait", "longest")
+    positive("hold", policy.hold, "wait", "longest")
     if policy.hold.longest < policy.hold.wait:
         raise Mistake("hold.longest", f"{policy.hold.longest:g} is shorter than hold.wait ({policy.hold.wait:g})")
-    _positive("defer", policy.defer, "retry_after")
+    positive("defer", policy.defer, "retry_after")
     if not 0 < policy.probation.thresholds <= 1:
         raise Mistake("probation.thresholds", f"{policy.probation.thresholds:g} is not above 0, at most 1")
     for number, rule in enumerate(policy.allow):
@@ -202,34 +198,12 @@ def check_policy(policy: Policy) -> None:
             raise Mistake(f"{where}.until", f'"{rule.until}" is no day; expected YYYY-MM-DD') from None
 
 
-def _numbers(where: str, value: Any) -> None:
-    """No setting is negative, infinite or not a number."""
-    if isinstance(value, msgspec.Struct):
-        for field in msgspec.structs.fields(value):
-            inner = f"{where}.{field.encode_name}" if where else field.encode_name
-            _numbers(inner, getattr(value, field.name))
-    elif isinstance(value, tuple):
-        for number, item in enumerate(value):
-            _numbers(f"{where}[{number}]", item)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value) or value < 0:
-            raise Mistake(where, f"{value} is not possible; expected 0 or more")
-        if value > 2**53:
-            raise Mistake(where, f"{value} is too large; at most {2**53}")
-
-
-def _positive(where: str, table: msgspec.Struct, *keys: str) -> None:
-    for key in keys:
-        if getattr(table, key) <= 0:
-            raise Mistake(f"{where}.{key}", f"{getattr(table, key)} is not possible; it must be more than 0")
-
-
 def _listeners(config: Config) -> None:
     taken: dict[str, str] = {}
     for number, listener in enumerate(config.listener):
         where = f"listener[{number}]"
         _own_address(f"{where}.address", listener.address, taken)
-        _networks(f"{where}.trusted", listener.trusted)
+        network_list(f"{where}.trusted", listener.trusted)
         for key in ("proxy_protocol", "xclient"):
             if getattr(listener, key):
                 raise Mistake(f"{where}.{key}", "is not available yet; leave it empty")
@@ -246,16 +220,16 @@ def _listeners(config: Config) -> None:
     console = config.console
     if console.certificate or console.private_key:
         certificate(config, "console", console.certificate, console.private_key, "https")
-    _networks("console.proxies", console.proxies)
+    network_list("console.proxies", console.proxies)
 
 
 def _own_address(where: str, text: str, taken: dict[str, str]) -> None:
     """An address to listen on: an IP address or localhost, with a port, used once."""
     if not text and not where.startswith("listener"):
         return
-    host, port = _host_port(where, text, "127.0.0.1:2525")
+    host, port = endpoint(where, text, "127.0.0.1:2525")
     if host != "localhost":
-        _ip(where, host)
+        ip_address(where, host)
     if port and taken.setdefault(text, where) != where:
         raise Mistake(where, f'"{text}" is already the address of {taken[text].removesuffix(".address")}')
 
@@ -279,7 +253,7 @@ def _identity(where: str, rule: Identity) -> None:
         )
     if rule.trusted and rule.from_ in ("sasl", "client_ip"):
         raise Mistake(f"{where}.trusted", f"means nothing for {rule.from_}; it belongs to header:NAME and mail_from")
-    _networks(f"{where}.trusted", rule.trusted)
+    network_list(f"{where}.trusted", rule.trusted)
     if not colon:
         if rule.pattern:
             raise Mistake(f"{where}.pattern", f"means nothing for {rule.from_}; it belongs to header:NAME")
@@ -326,10 +300,10 @@ def _delivery(config: Config) -> None:
     for number, wait in enumerate(delivery.retry):
         if wait <= 0:
             raise Mistake(f"delivery.retry[{number}]", f"{wait:g} is not possible; it must be more than 0")
-    _positive("delivery", delivery, "expiry", "port", "connections", "patience")
+    positive("delivery", delivery, "expiry", "port", "connections", "patience")
     if delivery.port > 65535:
         raise Mistake("delivery.port", f"{delivery.port} is no port; usually 25")
-    _networks("delivery.private_networks", delivery.private_networks)
+    network_list("delivery.private_networks", delivery.private_networks)
     if delivery.feedback_id and not re.fullmatch(r"[A-Za-z0-9]{5,15}", delivery.feedback_id):
         raise Mistake("delivery.feedback_id", f'"{delivery.feedback_id}" is not made of 5 to 15 letters and digits')
     if delivery.mode == "smarthost" and not any(pool.smarthosts for pool in delivery.pool):
@@ -367,17 +341,17 @@ def _pools(delivery: Delivery, config: Config) -> None:
         if delivery.mode == "smarthost" and not pool.smarthosts:
             raise Mistake(f"{where}.smarthosts", 'is empty; expected for example ["smtp.example.net:25"]')
         for place, smarthost in enumerate(pool.smarthosts):
-            host, port = _host_port(f"{where}.smarthosts[{place}]", smarthost, "smtp.example.net:25")
+            host, port = endpoint(f"{where}.smarthosts[{place}]", smarthost, "smtp.example.net:25")
             if not port:
                 raise Mistake(
                     f"{where}.smarthosts[{place}]", f'"{smarthost}" has no port to connect to; usually 25 or 587'
                 )
             if ":" in host or host.replace(".", "").isdigit():
-                _ip(f"{where}.smarthosts[{place}]", host)
+                ip_address(f"{where}.smarthosts[{place}]", host)
             elif not _HOST.fullmatch(host):
                 raise Mistake(f"{where}.smarthosts[{place}]", f'"{host}" is no host name')
         for place, address in enumerate(pool.source_addresses):
-            _ip(f"{where}.source_addresses[{place}]", address)
+            ip_address(f"{where}.source_addresses[{place}]", address)
         if pool.user and not pool.smarthosts:
             raise Mistake(f"{where}.user", "is for AUTH to smarthosts, and this pool has none")
         if bool(pool.user) != bool(pool.password_file):
@@ -386,35 +360,4 @@ def _pools(delivery: Delivery, config: Config) -> None:
         for key in ("password_file", "ca_file"):
             if getattr(pool, key):
                 readable(config, f"{where}.{key}", getattr(pool, key))
-        _positive(where, pool, "connections", "connect_seconds", "reply_seconds")
-
-
-def _resolver(where: str, text: str) -> None:
-    host, port = _host_port(where, text, "127.0.0.1:53")
-    _ip(where, host)
-    if not port:
-        raise Mistake(where, f'"{text}" has no port to ask; usually 53')
-
-
-def _host_port(where: str, text: str, example: str) -> tuple[str, int]:
-    try:
-        return host_port(text)
-    except ValueError as error:
-        raise Mistake(where, f"{error}; for example {example}") from None
-
-
-def _ip(where: str, text: str) -> None:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        raise Mistake(where, f'"{text}" is no IP address') from None
-
-
-def _networks(where: str, texts: Sequence[str]) -> None:
-    for number, text in enumerate(texts):
-        try:
-            ipaddress.ip_network(text, strict=False)
-        except ValueError:
-            raise Mistake(
-                f"{where}[{number}]", f'"{text}" is no network; expected one like "192.0.2.0/24", "192.0.2.7" or "::1"'
-            ) from None
+        positive(where, pool, "connections", "connect_seconds", "reply_seconds")

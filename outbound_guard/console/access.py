@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.enums import RequestEncodingType
-from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
+from litestar.exceptions import HTTPException, NotAuthorizedException, PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 
@@ -28,6 +28,10 @@ COOKIES = ("__Host-og_session", "og_session")
 """The session's cookie: by https, and by http."""
 NOBODY = "nobody"
 """For routes that need nobody in particular to be signed in."""
+LARGEST_FORM = 2 * 1024 * 1024
+"""Octets of a form: 10,000 messages that are named, or a policy of 700,000 characters none of which is plain."""
+LARGEST_OF_A_STRANGER = 32 * 1024
+"""Octets of the form of somebody who has not signed in."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
@@ -84,6 +88,13 @@ async def check_origin(request: Asked) -> None:
         return
     if not _from_here(request):
         raise PermissionDeniedException("this came from a page of another site")
+    known = bool(request.user.by)
+    if not (known and (request.url.path.startswith("/api/") or _is_upload(request))):
+        # To take a form of some megabytes apart stops everything else in the process for seconds. What says that it
+        # has another type is taken for a form all the same.
+        largest = LARGEST_FORM if known else LARGEST_OF_A_STRANGER
+        if len(await request.body()) > largest:
+            raise HTTPException(status_code=413, detail=f"a form has at most {largest} octets")
     expected = request.user.csrf
     if not request.user.session:
         return
@@ -92,6 +103,11 @@ async def check_origin(request: Asked) -> None:
         given = str((await request.form()).get("csrf", ""))
     if not expected or not secrets.compare_digest(given.encode(), expected.encode()):
         raise PermissionDeniedException("the page was too old, or not ours: open it again")
+
+
+def _is_upload(request: Asked) -> bool:
+    """True if files come with the form."""
+    return request.content_type[0] == RequestEncodingType.MULTI_PART
 
 
 def _from_here(request: Asked) -> bool:

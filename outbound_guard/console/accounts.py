@@ -197,7 +197,7 @@ async def _one(request: Asked, tools: Tools, scope: str, subject: str) -> Respon
         actions=ACTIONS,
         marks=[(name, names[name]) for name in ("watch", "hold", "quarantine", "suspend") if name in names],
         times=_times(recent, tools.clock.now()),
-        date_label=date,
+        date_label=lambda time: date(time)[5:],
     )
 
 

@@ -67,9 +67,9 @@ async def backtest_api(tools: GivenTools, id_: FromPath[str]) -> Result:
 
 
 @post("/backtests/{id_:str}/cancel", needs="policy", status_code=HTTP_202_ACCEPTED)
-async def cancel_api(tools: GivenTools, id_: FromPath[str]) -> Backtest:
+async def cancel_api(request: Asked, tools: GivenTools, id_: FromPath[str]) -> Backtest:
     """End a back-test that is running."""
-    await tools.backtests.cancel(id_)
+    await tools.backtests.cancel(id_, by=request.user.by)
     return await asyncio.to_thread(tools.backtests.one, id_)
 
 
@@ -85,7 +85,7 @@ async def backtest_page(request: Asked, tools: GivenTools, id_: FromPath[str]) -
 @post("/policy/backtests/{id_:str}/cancel", needs="policy")
 async def cancel(request: Asked, tools: GivenTools, id_: FromPath[str]) -> Redirect:
     """End a back-test that is running."""
-    await tools.backtests.cancel(id_)
+    await tools.backtests.cancel(id_, by=request.user.by)
     return back(request, "The back-test is cancelled.", otherwise="/policy")
 
 

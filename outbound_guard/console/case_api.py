@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 from litestar import get, post
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
 from outbound_guard.console import case_types as types
@@ -124,7 +124,7 @@ async def numbers_api(tools: GivenTools, days: FromQuery[float] = 90.0) -> dict[
 
 
 @post("/cases", needs="cases", status_code=HTTP_201_CREATED)
-async def open_api(request: Asked, tools: GivenTools, data: types.CaseOpen) -> types.CaseDone:
+async def open_api(request: Asked, tools: GivenTools, data: JSONBody[types.CaseOpen]) -> types.CaseDone:
     """Open a case by hand, or find the one that it belongs to."""
     person = person_of(tools, request)
     id_, what = await acts.open_case(person, data.subject, source=data.list, reason=data.reason)
@@ -140,7 +140,9 @@ async def case_one_api(tools: GivenTools, id_: FromPath[str]) -> types.CaseShown
 
 
 @post("/cases/{id_:str}/take", needs="cases", status_code=HTTP_200_OK)
-async def take_api(request: Asked, tools: GivenTools, id_: FromPath[str], data: types.CaseTake) -> types.CaseDone:
+async def take_api(
+    request: Asked, tools: GivenTools, id_: FromPath[str], data: JSONBody[types.CaseTake]
+) -> types.CaseDone:
     """Make somebody its owner."""
     event = await acts.take(person_of(tools, request), id_, data.owner)
     await tools.settle()
@@ -148,7 +150,9 @@ async def take_api(request: Asked, tools: GivenTools, id_: FromPath[str], data: 
 
 
 @post("/cases/{id_:str}/note", needs="cases", status_code=HTTP_200_OK)
-async def note_api(request: Asked, tools: GivenTools, id_: FromPath[str], data: types.CaseNote) -> types.CaseDone:
+async def note_api(
+    request: Asked, tools: GivenTools, id_: FromPath[str], data: JSONBody[types.CaseNote]
+) -> types.CaseDone:
     """Write a comment."""
     event = await acts.note(person_of(tools, request), id_, data.text)
     await tools.settle()
@@ -167,7 +171,9 @@ async def look_api(
 
 
 @post("/cases/{id_:str}/check", needs="cases", status_code=HTTP_200_OK)
-async def check_api(request: Asked, tools: GivenTools, id_: FromPath[str], data: types.CaseCheckOff) -> types.CaseDone:
+async def check_api(
+    request: Asked, tools: GivenTools, id_: FromPath[str], data: JSONBody[types.CaseCheckOff]
+) -> types.CaseDone:
     """Tick an item off, say why it is not needed, or open it again."""
     event = await acts.check(
         person_of(tools, request),
@@ -185,7 +191,9 @@ async def check_api(request: Asked, tools: GivenTools, id_: FromPath[str], data:
 
 
 @post("/cases/{id_:str}/advance", needs="cases", status_code=HTTP_200_OK)
-async def advance_api(request: Asked, tools: GivenTools, id_: FromPath[str], data: types.CaseAdvance) -> types.CaseDone:
+async def advance_api(
+    request: Asked, tools: GivenTools, id_: FromPath[str], data: JSONBody[types.CaseAdvance]
+) -> types.CaseDone:
     """Go on to the next stage, or back to an earlier one."""
     event = await acts.advance(person_of(tools, request), id_, to=data.to, reason=data.reason)
     await tools.settle()
@@ -207,7 +215,9 @@ async def drafts_api(
 
 
 @post("/cases/{id_:str}/contact", needs="cases", status_code=HTTP_200_OK)
-async def contact_api(request: Asked, tools: GivenTools, id_: FromPath[str], data: types.CaseContact) -> types.CaseDone:
+async def contact_api(
+    request: Asked, tools: GivenTools, id_: FromPath[str], data: JSONBody[types.CaseContact]
+) -> types.CaseDone:
     """Write down that somebody was written to or called."""
     event = await letters.contact(
         person_of(tools, request), id_, data.party, channel=data.channel, about=data.about, text=data.text.encode()
@@ -217,7 +227,9 @@ async def contact_api(request: Asked, tools: GivenTools, id_: FromPath[str], dat
 
 
 @post("/cases/{id_:str}/answer", needs="cases", status_code=HTTP_200_OK)
-async def answer_api(request: Asked, tools: GivenTools, id_: FromPath[str], data: types.CaseAnswer) -> types.CaseDone:
+async def answer_api(
+    request: Asked, tools: GivenTools, id_: FromPath[str], data: JSONBody[types.CaseAnswer]
+) -> types.CaseDone:
     """Write down what somebody answered."""
     event = await letters.answer(
         person_of(tools, request), id_, data.party, channel=data.channel, outcome=data.outcome, text=data.text.encode()
@@ -227,7 +239,9 @@ async def answer_api(request: Asked, tools: GivenTools, id_: FromPath[str], data
 
 
 @post("/cases/{id_:str}/attach", needs="cases", status_code=HTTP_200_OK)
-async def attach_api(request: Asked, tools: GivenTools, id_: FromPath[str], data: types.CaseFile) -> types.CaseDone:
+async def attach_api(
+    request: Asked, tools: GivenTools, id_: FromPath[str], data: JSONBody[types.CaseFile]
+) -> types.CaseDone:
     """Add a file as evidence."""
     event = await letters.attach(person_of(tools, request), id_, data.name, data.content)
     await tools.settle()
@@ -236,7 +250,7 @@ async def attach_api(request: Asked, tools: GivenTools, id_: FromPath[str], data
 
 @post("/cases/{id_:str}/original", needs="read", status_code=HTTP_200_OK)
 async def original_api(
-    request: Asked, tools: GivenTools, id_: FromPath[str], data: types.CaseOriginal
+    request: Asked, tools: GivenTools, id_: FromPath[str], data: JSONBody[types.CaseOriginal]
 ) -> types.CaseOriginalText:
     """An original, for those whom `cases.original_readers` names; it stands in the audit who has seen it."""
     content = await original_of(tools, request, id_, data.event)
@@ -255,7 +269,9 @@ async def export_api(
 
 
 @post("/cases/{id_:str}/close", needs="cases", status_code=HTTP_200_OK)
-async def close_api(request: Asked, tools: GivenTools, id_: FromPath[str], data: types.CaseClose) -> types.CaseDone:
+async def close_api(
+    request: Asked, tools: GivenTools, id_: FromPath[str], data: JSONBody[types.CaseClose]
+) -> types.CaseDone:
     """Close it, with a summary."""
     event = await acts.close(person_of(tools, request), id_, data.summary, unfinished=data.unfinished)
     await tools.settle()
@@ -263,7 +279,9 @@ async def close_api(request: Asked, tools: GivenTools, id_: FromPath[str], data:
 
 
 @post("/cases/{id_:str}/reopen", needs="cases", status_code=HTTP_200_OK)
-async def reopen_api(request: Asked, tools: GivenTools, id_: FromPath[str], data: types.CaseReopen) -> types.CaseDone:
+async def reopen_api(
+    request: Asked, tools: GivenTools, id_: FromPath[str], data: JSONBody[types.CaseReopen]
+) -> types.CaseDone:
     """Open a closed one again."""
     event = await acts.reopen(person_of(tools, request), id_, data.reason)
     await tools.settle()
@@ -271,7 +289,9 @@ async def reopen_api(request: Asked, tools: GivenTools, id_: FromPath[str], data
 
 
 @post("/cases/{id_:str}/merge", needs="cases", status_code=HTTP_200_OK)
-async def merge_api(request: Asked, tools: GivenTools, id_: FromPath[str], data: types.CaseMerge) -> types.CaseDone:
+async def merge_api(
+    request: Asked, tools: GivenTools, id_: FromPath[str], data: JSONBody[types.CaseMerge]
+) -> types.CaseDone:
     """Close it as part of another open case, which takes over what it is about."""
     event = await merging.merge(person_of(tools, request), id_, data.into)
     await tools.settle()

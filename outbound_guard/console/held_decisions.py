@@ -202,6 +202,10 @@ async def place_page(
         delay=data.delay,
     )
     await tools.settle()
+    if await asyncio.to_thread(bulk_queries.one, tools.reader, placed.id) is None:
+        # It is on disk, and will be carried out. Its page would say that there is none, and invite to do it again.
+        said = f"{placed.id} is decided, of {placed.number} messages; the ledger lags behind, and will show it soon."
+        return go("/held/decisions", said)
     return go(f"/held/decisions/{placed.id}")
 
 

@@ -24,7 +24,10 @@ def moment_of(text: str, now: float) -> float:
         if not re.match(r"\d{4}-\d{2}-\d{2}", text):
             # There are shorter forms, which more often are a slip.
             raise ValueError
-        return max(0.0, datetime.datetime.fromisoformat(text).timestamp())
+        time = max(0.0, datetime.datetime.fromisoformat(text).timestamp())
+        # With a zone it can lie beyond the year 9999 of our own; then no page could show it.
+        datetime.datetime.fromtimestamp(time)
+        return time
     except (ValueError, OverflowError, OSError):
         raise ValidationException(f"{text[:50]!r} is no time: a date, 2026-12-31T18:00, 7d or unix seconds") from None
 

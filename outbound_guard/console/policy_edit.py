@@ -123,8 +123,10 @@ async def edited(
 
 async def _last(tools: Tools, days: str) -> tuple[str, ...]:
     """The last recorded days, so many; none: all of them."""
-    known = await asyncio.to_thread(tools.backtests.days)
-    return tuple(day.day for day in known[: int(days)]) if days.isdigit() and int(days) else ()
+    # Python takes more for digits, and reads at most some thousands of them.
+    number = int(days) if days.isascii() and days.isdecimal() and len(days) < 6 else 0
+    known = await asyncio.to_thread(tools.backtests.days) if number else []
+    return tuple(day.day for day in known[:number])
 
 
 async def _editor(

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from litestar import Litestar, Response, Router, get
+from litestar._parsers import parse_url_encoded_form_data
 from litestar.config.app import AppConfig
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -71,6 +72,7 @@ def application(tools: Tools, access: Access) -> Litestar:
             DeskError: _not_done,
             LedgerError: _no_ledger,
             OverflowError: _too_large,
+            RecursionError: _too_deep,
             500: _failed,
         },
         openapi_config=OpenAPIConfig(
@@ -123,7 +125,12 @@ def _tidied(app: ASGIApp) -> ASGIApp:
     async def asked(scope: Scope, receive: Receive, send: Send) -> None:
         query = scope.get("query_string", b"")
         scope["query_string"] = b"&".join(part for part in query.split(b"&") if part and not part.endswith(b"="))
-        await app(scope, receive, send)
+        try:
+            await app(scope, receive, send)
+        finally:
+            if scope.get("method") == "POST":
+                # The framework keeps the last 1024 forms, passwords in them, and however large they are.
+                parse_url_encoded_form_data.cache_clear()
 
     return asked
 
@@ -168,6 +175,14 @@ def _not_done(asked: Asked, error: DeskError) -> Response[Any]:
 def _too_large(asked: Asked, error: OverflowError) -> Response[Any]:
     """A number that no column can hold: it was sent, since we have none such."""
     text = "a number is too large"
+    if _is_api(asked):
+        return _error(400, text)
+    return page(asked, "error.html", status=400, title=_TITLES[400], text=text)
+
+
+def _too_deep(asked: Asked, error: RecursionError) -> Response[Any]:
+    """JSON of thousands of levels: it was sent, since we nest nothing like that."""
+    text = "this is nested too deeply"
     if _is_api(asked):
         return _error(400, text)
     return page(asked, "error.html", status=400, title=_TITLES[400], text=text)

@@ -41,6 +41,20 @@ def history(ledger: Ledger, subject: str, limit: int = 50) -> list[Standing]:
         return [_standing_of(row) for row in connection.execute(query).mappings()]
 
 
+def on_probation(ledger: Ledger, sender: str, account: str, at: float) -> bool:
+    """True if a sender, or its account, was on probation at a time (unix seconds), as far as that is kept."""
+    table = standing_history.c
+    query = select(table.until).where(table.change == "probation", table.time <= at)
+    query = query.order_by(table.time.desc(), table.serial.desc()).limit(1)
+    with ledger.connection() as connection:
+        ends = [
+            connection.execute(query.where(table.scope == scope, table.subject == subject)).scalar()
+            for scope, subject in (("sender", sender), ("account", account))
+        ]
+    # An end that has passed when it is written down takes a probation back.
+    return any(until is not None and until > at for until in ends)
+
+
 def mapping(ledger: Ledger) -> dict[str, str]:
     """The account of each sender or pattern."""
     with ledger.connection() as connection:

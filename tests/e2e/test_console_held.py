@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -81,6 +83,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
                     )
                 ],
             ),
+            "late": fill(product.data, [held(now, account="late.test", sender="l@late.test", text="")]),
             "wild": fill(product.data, [held(now, subject="100% ÄPFEL_x", account="wild.test", text="")]),
             "many": fill(
                 product.data, [held(now, account="many.test", sender="m@many.test", text="") for _ in range(MANY)]
@@ -183,6 +186,15 @@ def test_a_page_of_messages_is_decided_and_undone(desk: Desk) -> None:
     assert desk.api("/held", account="shop.test")["total"] == 70
 
 
+def test_a_single_message_is_decided_by_the_same_form(desk: Desk) -> None:
+    id_ = desk.ids["campaign"][0]
+    assert "Release 1 message?" in desk.ann.get("/held/decide", do="release", id=id_).text
+    placed = desk.ann.post("/held/decide", do="release", id=id_, delay="30.0")
+    assert "Not begun yet" in placed.text
+    undone = desk.ann.post(f"{placed.url.path}/undo")
+    assert "every message stays where it was" in undone.text
+
+
 def test_a_campaign_is_released_and_each_message_arrives_once(desk: Desk) -> None:
     search = {"text": f"{TEXT:016x}", "account": "shop.test"}
     preview = desk.ann.api("POST", "/bulk/preview", json={"act": "release", "teach": True, "search": search}).json()
@@ -248,6 +260,19 @@ def test_a_form_that_was_tampered_with_does_nothing(desk: Desk) -> None:
     assert desk.ann.post("/held/decide", do="delete", id=id_, delay="0").status_code == 403
     desk.ann.get("/held")
     assert desk.api(f"/held/{id_}")["in_spool"] == "held"
+
+
+def test_a_decision_that_the_ledger_does_not_know_yet_is_not_denied(desk: Desk) -> None:
+    (id_,) = desk.ids["late"]
+    form = {"do": "release", "id": id_, "delay": "0"}
+    with contextlib.closing(sqlite3.connect(desk.product.data / "ledger.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answer = desk.ann.post("/held/decide", **form)
+        other.execute("ROLLBACK")
+    assert answer.status_code == 200, answer.text
+    found = re.search(r"([0-9a-z]{16}) is decided, of 1 messages", answer.text)
+    assert found, answer.text
+    assert desk.done(found[1])["counts"] == {"done": 1}
 
 
 def test_the_console_is_killed_in_the_middle_and_nothing_is_lost_or_done_twice(desk: Desk) -> None:

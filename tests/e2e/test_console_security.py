@@ -529,6 +529,29 @@ def test_a_large_body_is_refused(house: House) -> None:
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize("kind", [FORM, "multipart/form-data; boundary=x", "text/plain"])
+def test_a_form_whose_taking_apart_would_stop_the_process_is_not_looked_at(house: House, kind: str) -> None:
+    for path in ("/sign-in", "/sign-in/code", "/setup/x"):
+        answer = house.visit().http.post(path, content=b"a=1&" * 10_000, headers={"Content-Type": kind})
+        assert answer.status_code == 413, path
+    known = house.people["viewer"]
+    headers = {"Content-Type": FORM, "X-CSRF-Token": known.csrf}
+    assert known.http.post("/me/password", content=b"a=1&" * 600_000, headers=headers).status_code == 413
+    assert known.http.post("/me/password", content=b"a=1&" * 10_000, headers=headers).status_code == 303
+
+
+def test_json_of_many_levels_is_the_senders_mistake(house: House, routes: list[Route]) -> None:
+    ann = house.people["admin"]
+    headers = {"Content-Type": "application/json", "X-CSRF-Token": ann.csrf}
+    for route in routes:
+        if route.api and route.unsafe and route.method != "DELETE":
+            for body in (b"[" * 100_000, b'{"a":' * 100_000):
+                answer = ann.http.request(route.method, route.filled(), content=body, headers=headers)
+                # Some want no body, and do not look at it.
+                assert answer.status_code < 500, route
+    assert ann.http.post("/api/v1/bulk", content=b"[" * 100_000, headers=headers).status_code == 400
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -9,13 +9,18 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from outbound_guard.clock import SystemClock
 from outbound_guard.config import Config, load
+from outbound_guard.console.policy_edit import _last
+from outbound_guard.console.tools import Tools
 from outbound_guard.desk.errors import DeskError
-from outbound_guard.desk.policy.backtests import RUNNING, Backtests
+from outbound_guard.desk.policy.backtests import RUNNING, Backtest, Backtests
+from outbound_guard.ledger.journal import Journal
 from outbound_guard.trace.tape import ARCHIVE, LINES
 from tests.integration.test_backtest import BLIND, PROGRAM, STRICT
 from tests.integration.test_replay import small_trace
@@ -47,9 +52,13 @@ def now(config: Config, policy: str) -> None:
     config.resolve(config.policy.file).write_text(policy)
 
 
+def backtests(config: Config) -> Backtests:
+    return Backtests(config, SystemClock(), Journal(config.data_dir / "journal", "test-0", SystemClock()))
+
+
 @pytest.fixture
 async def tests(config: Config) -> AsyncIterator[Backtests]:
-    made = Backtests(config, SystemClock())
+    made = backtests(config)
     yield made
     await made.close()
 
@@ -83,8 +92,23 @@ async def test_a_candidate_is_tried_and_its_report_kept(config: Config, tests: B
     now(config, BLIND)
     assert tests.of(BLIND) is None
     # Another process, or this one after a restart, finds it.
-    assert [one.id for one in Backtests(config, SystemClock()).all()] == [test.id]
+    assert [one.id for one in backtests(config).all()] == [test.id]
     assert not (config.data_dir / "backtests" / test.id / "traffic").exists()
+
+
+async def test_of_two_at_the_same_moment_one_begins(config: Config, tests: Backtests) -> None:
+    recorded(config.recording_dir)
+    begun = await asyncio.gather(
+        tests.start(BLIND, by="console:ann"), tests.start(BLIND, by="console:bob"), return_exceptions=True
+    )
+    assert [type(one) for one in begun] == [Backtest, DeskError]
+
+
+async def test_the_days_that_a_form_asks_for(config: Config, tests: Backtests) -> None:
+    recorded(config.recording_dir)
+    tools = cast(Tools, SimpleNamespace(backtests=tests))
+    asked = ("", "0", "1", "9", "x", "²", "9" * 5000)
+    assert [len(await _last(tools, days)) for days in asked] == [0, 0, 1, 2, 0, 0, 0]
 
 
 async def test_only_some_days(config: Config, tests: Backtests) -> None:
@@ -106,13 +130,13 @@ async def test_one_that_is_cancelled_leaves_no_process(config: Config, tests: Ba
     while process is None:
         await asyncio.sleep(0.01)
         process = tests._process
-    await tests.cancel(test.id)
+    await tests.cancel(test.id, by="ann")
     assert tests.one(test.id).state == "cancelled"
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
     assert tests.report(test.id) is None
     with pytest.raises(DeskError, match="is not running"):
-        await tests.cancel(test.id)
+        await tests.cancel(test.id, by="ann")
     # The next one can begin.
     again = await tests.start(BLIND, by="console:ann")
     await tests.close()
@@ -136,7 +160,7 @@ async def test_what_cannot_be_tried(config: Config, tests: Backtests) -> None:
 async def test_what_ran_when_the_service_ended_is_over(config: Config, tests: Backtests) -> None:
     recorded(config.recording_dir)
     test = await tests.start(BLIND, by="console:ann")
-    later = Backtests(config, SystemClock())
+    later = backtests(config)
     later.interrupted()
     assert later.one(test.id).error == "the service ended"
 

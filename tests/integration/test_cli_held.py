@@ -286,7 +286,7 @@ def test_an_act_killed_in_the_middle_is_recorded_and_finished(
         clock = SystemClock()
         spool, ledger = Spool(data / "spool", clock, 0, threads=1), Ledger(url_of("embedded", data), writer=True)
         journal = Journal(data / "journal", "console", clock)
-        done = await reconcile(spool, ledger, journal, clock)
+        done = await reconcile(spool, ledger, journal, clock, hostname="og.test")
         journal.close()
         ledger.close()
         spool.close()

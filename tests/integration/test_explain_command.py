@@ -16,7 +16,7 @@ from outbound_guard.clock import SystemClock
 from outbound_guard.desk.accounts.acts import Act, decide
 from outbound_guard.ledger.database import Ledger, url_of
 from outbound_guard.ledger.journal import Journal
-from outbound_guard.ledger.records import WeightChange
+from outbound_guard.ledger.records import Standing, WeightChange
 from outbound_guard.reputation import recent
 from outbound_guard.reputation.memory import NO_TRAFFIC
 from tests.records import decision
@@ -180,6 +180,14 @@ def test_held_show_tells_the_same(run: Run, tmp_path: Path) -> None:
     assert json.loads(out)["why"] is None
     code, out, _ = run("held", "show", "m1")
     assert out.endswith("By the policy in force, and without earlier corrections, the verdict would be another.\n")
+    # Of a probation in those days the ledger knows.
+    began, account = clock.now() - 60, decision("m1").account
+    on_probation = Standing(began, "account", account, "probation", account=account, by="ann", until=began + 3600)
+    journal = Journal(tmp_path / "data" / "journal", "relay-0", clock)
+    journal.write(on_probation)
+    journal.close()
+    code, out, _ = run("held", "show", "m1")
+    assert "was on probation after a suspension" in out
 
 
 @pytest.mark.parametrize(("at", "sent"), [(0, (3, 30)), (1, (3, 30)), (60, (3, 30)), (90, (2, 20)), (180, (1, 10))])

@@ -141,7 +141,8 @@ def test_a_decision_on_probation_can_be_explained() -> None:
         "code": "content",
         "reason": "because",
     }
-    found = of_decision(decision, Policy())
+    assert of_decision(decision, Policy()) is None
+    found = of_decision(decision, Policy(), probation=True)
     assert found is not None
     assert found.outcome == "hold"
     assert found.sentences[-1].startswith("The sender or its account was on probation")

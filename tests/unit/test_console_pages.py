@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from litestar.exceptions import ValidationException
 
 from outbound_guard.console import charts
+from outbound_guard.console.moments import field_of, moment_of
 from outbound_guard.console.pages import ago, link, local, number, octets, signed, static, when
 
 
@@ -51,6 +53,20 @@ def test_figures_for_people() -> None:
     assert (signed(1.5), signed(-0.25)) == ("+1.50", "\u22120.25")
     assert when(0) == "-"
     assert when(1e300).startswith("1970")
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00+23:00", "9999-12-31", "9999-12-31T23:59-23:00", "9" * 11])
+def test_a_moment_that_is_taken_can_be_shown(time: str) -> None:
+    try:
+        taken = moment_of(time, 0.0)
+    except ValidationException:
+        return
+    assert isinstance(field_of(taken), str)
+
+
+def test_a_moment_of_no_year_of_ours_is_refused() -> None:
+    with pytest.raises(ValidationException, match="is no time"):
+        moment_of("9999-12-31T23:59-23:59", 0.0)
 
 
 def test_a_static_file_has_another_address_when_it_changes() -> None:

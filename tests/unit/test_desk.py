@@ -49,7 +49,7 @@ async def act(
 
 
 async def hold(spool: Spool, opened: Books, id_: str = "m1", state: Any = "held") -> None:
-    await spool.put(entry(id_), [CONTENT], state)
+    await spool.put(entry(id_, bounce_to="a@example.org"), [CONTENT], state)
     opened.keep(decision(id_, state=state))
 
 
@@ -116,6 +116,16 @@ async def test_what_is_not_held_is_refused(room: tuple[Spool, Books], clock: Vir
     assert opened.scribe.once() == 0
 
 
+async def test_a_file_that_cannot_be_read_is_no_failure_of_ours(room: tuple[Spool, Books]) -> None:
+    spool, opened = room
+    await hold(spool, opened)
+    path = spool.files.path("m1", "held")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DeskError, match="m1 cannot be read"):
+        await desk.held_show(opened.ledger, spool, "m1")
+
+
 async def test_two_people_at_once(room: tuple[Spool, Books], clock: VirtualClock) -> None:
     spool, opened = room
     await hold(spool, opened)
@@ -159,14 +169,14 @@ async def test_an_act_that_fails_is_taken_back_in_the_journal(
     assert [row.state for row in queries.held_list(opened.ledger, Filters())] == ["held"]
 
 
-@pytest.mark.parametrize(("to", "then"), [("released", "incoming"), ("deleted", None)])
+@pytest.mark.parametrize(("to", "then"), [("released", "incoming"), ("deleted", None), ("returned", None)])
 async def test_what_was_decided_before_a_crash_is_finished(
     room: tuple[Spool, Books], clock: VirtualClock, to: str, then: str | None
 ) -> None:
     spool, opened = room
     await hold(spool, opened)
     opened.keep(HeldChange("m1", clock.now(), to, by="ann"))
-    done = await desk.reconcile(spool, opened.ledger, opened.journal, clock)
+    done = await desk.reconcile(spool, opened.ledger, opened.journal, clock, hostname="og.test")
     assert (done.finished, done.found, done.gone) == (1, 0, 0)
     assert await state_of(spool, "m1") == then
     opened.keep()
@@ -178,7 +188,7 @@ async def test_held_mail_that_the_ledger_does_not_know_is_found(room: tuple[Spoo
     opened.keep()
     await spool.put(entry("m1"), [CONTENT], "quarantine")
     await spool.put(entry("new", received=clock.now() - 1), [CONTENT], "held")
-    done = await desk.reconcile(spool, opened.ledger, opened.journal, clock)
+    done = await desk.reconcile(spool, opened.ledger, opened.journal, clock, hostname="og.test")
     assert done.found == 1
     opened.keep()
     (row,) = queries.held_list(opened.ledger, Filters())
@@ -187,7 +197,7 @@ async def test_held_mail_that_the_ledger_does_not_know_is_found(room: tuple[Spoo
     found = queries.decision_one(opened.ledger, "m1")
     assert found is not None
     assert sum(signal["weight"] for signal in found["signals"]) == SCORE
-    assert (await desk.reconcile(spool, opened.ledger, opened.journal, clock)).found == 0
+    assert (await desk.reconcile(spool, opened.ledger, opened.journal, clock, hostname="og.test")).found == 0
 
 
 async def test_rows_whose_file_is_gone_are_marked(room: tuple[Spool, Books], clock: VirtualClock) -> None:
@@ -195,9 +205,9 @@ async def test_rows_whose_file_is_gone_are_marked(room: tuple[Spool, Books], clo
     opened.keep(decision("gone"), decision("queued"), decision("moved"))
     await spool.put(entry("queued"), [CONTENT], "queue")
     await spool.put(entry("moved"), [CONTENT], "quarantine")
-    apart = await desk.reconcile(spool, opened.ledger, opened.journal, clock, alone=False)
+    apart = await desk.reconcile(spool, opened.ledger, opened.journal, clock, hostname="og.test", alone=False)
     assert (apart.gone, apart.corrected) == (1, 1)
-    done = await desk.reconcile(spool, opened.ledger, opened.journal, clock)
+    done = await desk.reconcile(spool, opened.ledger, opened.journal, clock, hostname="og.test")
     assert done.gone == 2
     opened.keep()
     assert queries.held_states(opened.ledger) == {"gone": "missing", "queued": "released", "moved": "quarantine"}

@@ -12,8 +12,8 @@ from outbound_guard.clock import Clock
 from outbound_guard.config import Policy
 from outbound_guard.desk.errors import DeskError, on_disk
 from outbound_guard.desk.held.acts import Act, perform, records, take, taken_back
-from outbound_guard.desk.policy.why import of_decision
-from outbound_guard.ledger import queries
+from outbound_guard.desk.policy.why import Why, of_decision
+from outbound_guard.ledger import directory_queries, queries
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.journal import Journal
 from outbound_guard.ledger.queries import Filters, Held
@@ -33,17 +33,21 @@ async def held_show(ledger: Ledger, spool: Spool, id_: str, policy: Policy | Non
 
     The fields of `Held`, then `decision` (with its `signals`, `deliveries` and `audit`) or None, `why`: what would have
     had to differ by this `policy` (desk.policy.why.Why), or None, and `in_spool`: the state it has in this
-    machine's spool, or None. Raises DeskError if nothing is known, LedgerError.
+    machine's spool, or None. Raises DeskError if nothing is known or its file cannot be read, LedgerError.
     """
     row = await asyncio.to_thread(queries.held_one, ledger, id_)
     decision = await asyncio.to_thread(queries.decision_one, ledger, id_)
+    why = await asyncio.to_thread(_why, ledger, decision, policy) if decision and policy else None
     try:
         entry, _, state = await spool.find(id_)
     except NotInSpool:
         if row is None:
             raise DeskError(f"no held message {id_}") from None
-        return _shown(row, decision, None, policy)
-    return _shown(row or _held_from(entry, state), decision, state, policy)
+        return _shown(row, decision, None, why)
+    except OSError as error:
+        # It may lie there all the same; what cannot be known is not said.
+        raise DeskError(f"{id_} cannot be read: {error.strerror or error}") from error
+    return _shown(row or _held_from(entry, state), decision, state, why)
 
 
 async def release(
@@ -98,9 +102,14 @@ async def _do(
     return message.entry
 
 
-def _shown(row: Held, decision: dict[str, Any] | None, state: str | None, policy: Policy | None) -> dict[str, Any]:
+def _why(ledger: Ledger, decision: dict[str, Any], policy: Policy) -> Why | None:
+    whose = decision["sender"], decision["account"]
+    probation = directory_queries.on_probation(ledger, *whose, decision["received"])
+    return of_decision(decision, policy, probation=probation)
+
+
+def _shown(row: Held, decision: dict[str, Any] | None, state: str | None, why: Why | None) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(row)
-    why = of_decision(decision, policy) if decision and policy else None
     return shown | {"decision": decision, "why": msgspec.to_builtins(why), "in_spool": state}
 
 

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 import msgspec
 
 from outbound_guard.clock import Clock
+from outbound_guard.delivery.bounce import may_bounce
 from outbound_guard.desk.errors import DeskError
-from outbound_guard.desk.held.mail import delete, release
+from outbound_guard.desk.held.mail import delete, give_back, release
 from outbound_guard.ledger import queries
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.journal import Journal
@@ -21,6 +22,7 @@ from outbound_guard.mail import Signal
 from outbound_guard.spool import Entry, NotInSpool, Spool, State
 
 _OPEN: tuple[State, ...] = ("held", "quarantine")
+_DECIDED = ("released", "deleted", "returned")
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ class Reconciled(msgspec.Struct):
     found: int = 0
     """Held in the spool, unknown to the ledger: its record was lost."""
     finished: int = 0
-    """Released or deleted by the ledger, still held in the spool: now it is done."""
+    """Released, deleted or returned by the ledger, still held in the spool: now it is done."""
     corrected: int = 0
     """Held in both, but not in the same state."""
     gone: int = 0
@@ -44,16 +46,17 @@ async def reconcile(
     journal: Journal,
     clock: Clock,
     *,
+    hostname: str,
     alone: bool = True,
     settle: float = 30.0,
     suspected: set[str] | None = None,
 ) -> Reconciled:
     """Bring spool and ledger together. What it finds goes through the journal. Raises LedgerError, OSError.
 
-    `alone`: no other machine's spool shares the ledger; otherwise nothing is taken for gone. What was received in the
-    last `settle` seconds is left alone, since its record may still be on its way. `suspected`, if given, is kept from
-    one comparison to the next: only what was missing from the spool the time before is taken for gone, since the ledger
-    hears of a release or deletion a second after the spool.
+    `hostname` is who reports to senders. `alone`: no other machine's spool shares the ledger; otherwise nothing is
+    taken for gone. What was received in the last `settle` seconds is left alone, since its record may still be on its
+    way. `suspected`, if given, is kept from one comparison to the next: only what was missing from the spool the time
+    before is taken for gone, since the ledger hears of a release or deletion a second after the spool.
     """
     done = Reconciled()
     known = await asyncio.to_thread(queries.held_states, ledger)
@@ -67,8 +70,8 @@ async def reconcile(
         if said is None:
             journal.append(_decision(entry, state))
             done.found += 1
-        elif said in ("released", "deleted"):
-            done.finished += await _finished(spool, journal, clock, entry.id, said)
+        elif said in _DECIDED and (said != "returned" or may_bounce(entry)):
+            done.finished += await _finished(spool, journal, clock, entry.id, said, hostname)
         else:
             journal.append(
                 HeldChange(id=entry.id, time=clock.now(), to=state, reason="found in the spool", due=entry.due)
@@ -93,11 +96,15 @@ def _entries(spool: Spool, wanted: Iterable[tuple[str, State]]) -> list[tuple[En
     return [(entry, state) for entry, state in found if entry is not None]
 
 
-async def _finished(spool: Spool, journal: Journal, clock: Clock, id_: str, said: str) -> bool:
-    """Do what somebody had decided when the machine went down."""
-    act = release if said == "released" else delete
+async def _finished(spool: Spool, journal: Journal, clock: Clock, id_: str, said: str, hostname: str) -> bool:
+    """Do what somebody had decided when the machine went down. A report may have gone out already: two are better."""
+    reason = "finished after a restart"
     try:
-        await act(spool, journal, clock, id_, by="system", reason="finished after a restart")
+        if said == "returned":
+            await give_back(spool, journal, clock, id_, hostname=hostname, by="system", reason=reason)
+        else:
+            act = release if said == "released" else delete
+            await act(spool, journal, clock, id_, by="system", reason=reason)
     except DeskError as error:
         log.warning("reconciling: %s", error)
         return False

@@ -22,9 +22,11 @@ import msgspec
 from outbound_guard import durable
 from outbound_guard.clock import Clock
 from outbound_guard.config import Config, used
-from outbound_guard.desk.errors import DeskError
+from outbound_guard.desk.errors import DeskError, on_disk
 from outbound_guard.desk.policy.candidate import read_candidate
 from outbound_guard.desk.policy.in_force import fingerprint, in_force, policy_in_force
+from outbound_guard.ledger.journal import Journal
+from outbound_guard.ledger.records import Audit
 from outbound_guard.mail import new_id
 from outbound_guard.state import tether
 
@@ -78,10 +80,11 @@ class Backtest(msgspec.Struct, frozen=True):
 class Backtests:
     """The back-tests of one service. Its `close` must be awaited at the end."""
 
-    def __init__(self, config: Config, clock: Clock) -> None:
-        self._config, self._clock = config, clock
+    def __init__(self, config: Config, clock: Clock, journal: Journal) -> None:
+        self._config, self._clock, self._journal = config, clock, journal
         self._folder = config.data_dir / "backtests"
         self._task: asyncio.Task[None] | None = None
+        self._beginning = False
         self._now: Backtest | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._cancelled = False
@@ -145,24 +148,31 @@ class Backtests:
 
         Raises DeskError if it cannot be, for instance since one is running.
         """
-        if self._task and not self._task.done():
+        if self._beginning or (self._task and not self._task.done()):
             raise DeskError("a back-test is running already; wait for its end, or cancel it")
-        self._task = asyncio.get_running_loop().create_task(asyncio.sleep(0))  # Nobody else begins meanwhile.
+        self._beginning = True
         try:
             test = await asyncio.to_thread(self._prepare, text, by, days, trace)
         except OSError as error:
             raise DeskError(f"the back-test cannot begin: {error.strerror or error}") from error
+        finally:
+            self._beginning = False
+        self._note(by, "backtest.start", test.id)
         self._now, self._cancelled = test, False
         self._task = asyncio.get_running_loop().create_task(self._run(test), name="back-test")
         return test
 
-    async def cancel(self, id_: str) -> None:
+    async def cancel(self, id_: str, *, by: str) -> None:
         """End a back-test that is running. Raises DeskError if it is not."""
         if self._task is None or self._now is None or self._now.id != id_ or self._task.done():
             raise DeskError(f"back-test {id_} is not running")
+        self._note(by, "backtest.cancel", id_)
         self._cancelled = True
         await self._end_process()
         await asyncio.gather(self._task, return_exceptions=True)
+
+    def _note(self, by: str, what: str, id_: str) -> None:
+        on_disk(self._journal, Audit(time=self._clock.now(), by=by, what=what, subject=id_))
 
     async def idle(self) -> None:
         """Return when nothing is running."""

@@ -117,23 +117,22 @@ def why(sender: Sender, signals: tuple[Signal, ...], memory: Memory, policy: Pol
     return msgspec.structs.replace(found, sentences=tuple(sentences))
 
 
-def of_decision(decision: dict[str, Any], policy: Policy) -> Why | None:
+def of_decision(decision: dict[str, Any], policy: Policy, *, probation: bool = False) -> Why | None:
     """Explain a decision of the ledger (`queries.decision_one`) by a policy, the one in force.
 
-    None if by this policy, and as far as the ledger tells, the verdict would be another: the policy has changed since,
-    or the sender's thresholds were higher after corrections.
+    `probation`: the sender or its account was on probation then. None if by this policy, and as far as the ledger
+    tells, the verdict would be another: the policy has changed since, or the sender's thresholds were higher after
+    corrections.
     """
     signals = tuple(msgspec.convert(decision["signals"], list[Signal]))
     sender = Sender(decision["account"], decision["sender"], decision["sender_kind"], decision["source"])
     told = {SUSPENDED: "suspended", ALLOWED: "allowed", LIMIT: "over_limit"}.get(decision["code"])
     around = Circumstances(**{told: decision["reason"] or decision["code"]}) if told else Circumstances()
+    now_is = msgspec.structs.replace(around, probation=probation)
     memory = Memory(NO_PROFILE, NO_PROFILE, NO_TRAFFIC, NO_TRAFFIC)
-    # The ledger does not tell whether it was on probation then; if only that explains it, it was.
-    for probation in (False, True):
-        now_is = msgspec.structs.replace(around, probation=probation)
-        if decide(sender, signals, memory, policy, now_is).action == decision["action"]:
-            return why(sender, signals, memory, policy, now_is)
-    return None
+    if decide(sender, signals, memory, policy, now_is).action != decision["action"]:
+        return None
+    return why(sender, signals, memory, policy, now_is)
 
 
 def _marks(sender: Sender, signals: tuple[Signal, ...], policy: Policy, careful: float) -> list[Mark]:
