@@ -88,7 +88,7 @@ def test_suspend_and_resume(enforcing: House) -> None:
     assert "he may again" in enforcing.subjects()
     assert "refused" not in enforcing.subjects()
     history = json.loads(product.guard("account", "show", "suspended.test", "--json"))["history"]
-    assert {one["change"] for one in history} == {"suspended", "resumed"}
+    assert {one["change"] for one in history} == {"suspended", "resumed", "probation"}
 
 
 def test_the_policy_is_reloaded_and_a_broken_one_is_not(enforcing: House) -> None:
