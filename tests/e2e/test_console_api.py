@@ -40,6 +40,7 @@ def customers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(SECONDS + 240)
 def test_every_call_answers_as_described(customers: House, tmp_path: Path) -> None:
     product = customers.product

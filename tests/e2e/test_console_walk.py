@@ -54,7 +54,7 @@ def _links(window: Window) -> list[str]:
     return [to for to in found if not re.search(r"\.(?:json|csv|eml|zip)\b|/raw|/frame|/export|/original", to)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_every_page_that_is_linked_can_be_read_and_used_by_everybody(customers: House, browser: Browser) -> None:
     """Breadth first from the first page: each kind of page once."""

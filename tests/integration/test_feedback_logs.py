@@ -14,7 +14,10 @@ from tests.integration.test_feedback_product import found, portrait
 from tests.nexthop import NextHop
 from tests.product import Hops, Product, message, until
 
-pytestmark = pytest.mark.timeout(300)  # Whole products are started; on a busy machine that takes a while.
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(300),
+]  # Whole products are started; on a busy machine that takes a while.
 
 
 @pytest.fixture

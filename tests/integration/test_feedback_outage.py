@@ -14,7 +14,10 @@ from tests.feedback_reports import arf, dsn
 from tests.integration.test_feedback_product import LISTENER, found, relayed, report
 from tests.product import Hops, Product, until
 
-pytestmark = pytest.mark.timeout(300)  # Whole products are started; on a busy machine that takes a while.
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(300),
+]  # Whole products are started; on a busy machine that takes a while.
 
 
 @pytest.fixture
@@ -52,6 +55,7 @@ def test_hostile_reports_by_smtp(tmp_path: Path, hops: Hops) -> None:
         until(lambda: product.metric("feedback_reports_total", result="unreadable") == 3, "they are counted")
         # A complaint about a message that its author has made so is read all the same.
         assert "counted" in report(product, arf(sent.replace(b"\r\n\r\n", b"\r\n" + head[8:] + parts, 1)))
+        until(lambda: found(product, "--kind", "complaint"), "the ledger knows the complaint")
         assert found(product) == found(product, "--kind", "complaint")
         assert product.metric("background_failures_total") == 0
 

@@ -115,6 +115,7 @@ def test_complaint_and_bounce_come_back(tmp_path: Path, hops: Hops) -> None:
         assert "User unknown" in story
 
 
+@pytest.mark.long
 def test_by_hand_and_from_files(tmp_path: Path, hops: Hops) -> None:
     hop = hops.start()
     with Product.made(tmp_path, smarthosts=[hop.address]) as product:
@@ -145,6 +146,7 @@ def test_by_hand_and_from_files(tmp_path: Path, hops: Hops) -> None:
         assert len(found(product, "--account", "a.test")) == 4
 
 
+@pytest.mark.long
 def test_forged_reports_are_shown_and_do_not_count(tmp_path: Path, hops: Hops) -> None:
     hop = hops.start()
     with Product.made(tmp_path, smarthosts=[hop.address], more=LISTENER) as product:
@@ -157,7 +159,7 @@ def test_forged_reports_are_shown_and_do_not_count(tmp_path: Path, hops: Hops) -
             assert "250 2.0.0 Ok: re" in report(product, arf(content))
         unsealed = b"\r\n".join(line for line in without.split(b"\r\n") if not line.startswith((b"\tby", b"\tid")))
         assert "250 2.0.0 Ok: re" in report(product, arf(unsealed))
-        rows = found(product)
+        rows = until(lambda: found(product), "the ledger knows them")
         assert {row["counts"] for row in rows} == {False}
         assert {row["account"] for row in rows} == {"a.test"}
         # Who has the token of one message cannot invent recipients of it.
@@ -170,6 +172,7 @@ def test_forged_reports_are_shown_and_do_not_count(tmp_path: Path, hops: Hops) -
         assert report(product, arf(sent), to="anna@a.test").startswith("550 5.1.1")
 
 
+@pytest.mark.long
 def test_lmtp_answers_for_each_recipient(tmp_path: Path, hops: Hops) -> None:
     hop = hops.start()
     with Product.made(tmp_path, smarthosts=[hop.address], more=LISTENER) as product:
