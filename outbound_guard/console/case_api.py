@@ -85,7 +85,9 @@ async def exported(tools: Tools, id_: str, form: str) -> bytes:
     return (await asyncio.to_thread(as_html if form == "html" else as_text, shown, now)).encode()
 
 
-def _done(event: CaseEvent) -> types.CaseDone:
+async def _done(tools: Tools, event: CaseEvent) -> types.CaseDone:
+    """What was done, as soon as the ledger has it."""
+    await tools.settle()
     return types.CaseDone(
         id=event.case,
         event=event.id,
@@ -145,8 +147,7 @@ async def take_api(
 ) -> types.CaseDone:
     """Make somebody its owner."""
     event = await acts.take(person_of(tools, request), id_, data.owner)
-    await tools.settle()
-    return _done(event)
+    return await _done(tools, event)
 
 
 @post("/cases/{id_:str}/note", needs="cases", status_code=HTTP_200_OK)
@@ -155,8 +156,7 @@ async def note_api(
 ) -> types.CaseDone:
     """Write a comment."""
     event = await acts.note(person_of(tools, request), id_, data.text)
-    await tools.settle()
-    return _done(event)
+    return await _done(tools, event)
 
 
 @post("/cases/{id_:str}/look", needs="cases", status_code=HTTP_200_OK)
@@ -186,8 +186,7 @@ async def check_api(
         cause=data.cause,
         accounts=tuple(data.accounts),
     )
-    await tools.settle()
-    return _done(event)
+    return await _done(tools, event)
 
 
 @post("/cases/{id_:str}/advance", needs="cases", status_code=HTTP_200_OK)
@@ -196,8 +195,7 @@ async def advance_api(
 ) -> types.CaseDone:
     """Go on to the next stage, or back to an earlier one."""
     event = await acts.advance(person_of(tools, request), id_, to=data.to, reason=data.reason)
-    await tools.settle()
-    return _done(event)
+    return await _done(tools, event)
 
 
 @get("/cases/{id_:str}/drafts", needs="cases")
@@ -222,8 +220,7 @@ async def contact_api(
     event = await letters.contact(
         person_of(tools, request), id_, data.party, channel=data.channel, about=data.about, text=data.text.encode()
     )
-    await tools.settle()
-    return _done(event)
+    return await _done(tools, event)
 
 
 @post("/cases/{id_:str}/answer", needs="cases", status_code=HTTP_200_OK)
@@ -234,8 +231,7 @@ async def answer_api(
     event = await letters.answer(
         person_of(tools, request), id_, data.party, channel=data.channel, outcome=data.outcome, text=data.text.encode()
     )
-    await tools.settle()
-    return _done(event)
+    return await _done(tools, event)
 
 
 @post("/cases/{id_:str}/attach", needs="cases", status_code=HTTP_200_OK)
@@ -244,8 +240,7 @@ async def attach_api(
 ) -> types.CaseDone:
     """Add a file as evidence."""
     event = await letters.attach(person_of(tools, request), id_, data.name, data.content)
-    await tools.settle()
-    return _done(event)
+    return await _done(tools, event)
 
 
 @post("/cases/{id_:str}/original", needs="read", status_code=HTTP_200_OK)
@@ -274,8 +269,7 @@ async def close_api(
 ) -> types.CaseDone:
     """Close it, with a summary."""
     event = await acts.close(person_of(tools, request), id_, data.summary, unfinished=data.unfinished)
-    await tools.settle()
-    return _done(event)
+    return await _done(tools, event)
 
 
 @post("/cases/{id_:str}/reopen", needs="cases", status_code=HTTP_200_OK)
@@ -284,8 +278,7 @@ async def reopen_api(
 ) -> types.CaseDone:
     """Open a closed one again."""
     event = await acts.reopen(person_of(tools, request), id_, data.reason)
-    await tools.settle()
-    return _done(event)
+    return await _done(tools, event)
 
 
 @post("/cases/{id_:str}/merge", needs="cases", status_code=HTTP_200_OK)
@@ -294,8 +287,7 @@ async def merge_api(
 ) -> types.CaseDone:
     """Close it as part of another open case, which takes over what it is about."""
     event = await merging.merge(person_of(tools, request), id_, data.into)
-    await tools.settle()
-    return _done(event)
+    return await _done(tools, event)
 
 
 API = [

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,6 +22,7 @@ from outbound_guard.delivery.bounce import write_bounce
 from outbound_guard.delivery.result import Result
 from outbound_guard.delivery.retry import Outcome, recipients_left, settle
 from outbound_guard.delivery.review import OnReview, Review, Reviewer
+from outbound_guard.delivery.telling import tell
 from outbound_guard.mail import Envelope, Verdict
 from outbound_guard.spool import Busy, Entry, Lease, NotInSpool, Progress, Spool, State, due_of
 
@@ -213,13 +213,7 @@ class Queue:
             why = Verdict(
                 "quarantine", message.entry.score, "suspended", (), "its sender was suspended while it was queued"
             )
-            try:
-                told = self._on_review(message.entry, why, "quarantined")
-                if inspect.isawaitable(told):
-                    await told
-            except Exception:
-                # The message is where it belongs already; only the news of it is lost, and nobody waits for an answer.
-                _log.exception("%s: that it was pulled back could not be told", message.entry.id)
+            await tell(message.entry.id, "that it was pulled back", self._on_review, message.entry, why, "quarantined")
 
     async def _result(self, envelope: Envelope, content: bytes) -> Result:
         try:
@@ -254,10 +248,4 @@ class Queue:
         if not self._on_result:
             return
         for outcome in outcomes:
-            try:
-                told = self._on_result(entry, outcome)
-                if inspect.isawaitable(told):
-                    await told
-            except Exception:
-                # The message is where it belongs already; only the news of it is lost, and nobody waits for an answer.
-                _log.exception("%s: the result for a recipient could not be told", entry.id)
+            await tell(entry.id, "the result for a recipient", self._on_result, entry, outcome)

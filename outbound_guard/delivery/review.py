@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -11,6 +10,7 @@ import msgspec
 from outbound_guard import reply
 from outbound_guard.clock import Clock
 from outbound_guard.delivery.bounce import may_bounce, write_bounce
+from outbound_guard.delivery.telling import tell
 from outbound_guard.mail import Verdict
 from outbound_guard.reply import Reply
 from outbound_guard.spool import Busy, Entry, Failure, Lease, NotInSpool, Spool, due_of
@@ -112,12 +112,5 @@ class Reviewer:
             await self._tell(entry, verdict, "quarantined")
 
     async def _tell(self, entry: Entry, verdict: Verdict | None, outcome: str) -> None:
-        if not self._on_review:
-            return
-        try:
-            told = self._on_review(entry, verdict, outcome)
-            if inspect.isawaitable(told):
-                await told
-        except Exception:
-            # The message is where it belongs already; only the news of it is lost, and nobody waits for an answer.
-            _log.exception("%s: that it was %s could not be told", entry.id, outcome)
+        if self._on_review:
+            await tell(entry.id, f"that it was {outcome}", self._on_review, entry, verdict, outcome)

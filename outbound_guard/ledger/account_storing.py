@@ -7,10 +7,10 @@ from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Table, case, delete, func, or_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.records import AccountEntry, Decision, Erasure, Note, Standing
+from outbound_guard.ledger.schema import upsert
 
 LAG = 300.0
 """Seconds by which the time at which somebody was last seen may lag behind: not every message is to write it."""
@@ -53,7 +53,7 @@ def account_entries(connection: Connection, records: list[AccountEntry]) -> None
 def notes(connection: Connection, records: list[Note]) -> None:
     """Write notes down; a newer one with the same id takes the older one's place."""
     names = ("id", "time", "by", "scope", "subject", "account", "text")
-    statement = _insert(connection, tables.account_note)
+    statement = upsert(connection, tables.account_note)
     statement = statement.on_conflict_do_update(
         index_elements=["id"],
         set_={name: statement.excluded[name] for name in names[1:]},
@@ -77,7 +77,7 @@ def erasures(connection: Connection, records: list[Erasure]) -> None:
         }
         for r in records
     ]
-    connection.execute(_insert(connection, tables.erasure).on_conflict_do_nothing(), rows)
+    connection.execute(upsert(connection, tables.erasure).on_conflict_do_nothing(), rows)
 
 
 def _widen(found: dict[tuple[str, ...], Row], key: tuple[str, ...], new: Row, time: float) -> None:
@@ -88,7 +88,7 @@ def _widen(found: dict[tuple[str, ...], Row], key: tuple[str, ...], new: Row, ti
 def _see(connection: Connection, table: Table, rows: list[Row]) -> None:
     if not rows:
         return
-    statement = _insert(connection, table)
+    statement = upsert(connection, table)
     new, old = statement.excluded, table.c
     changing = {
         "first": case((new.first < old.first, new.first), else_=old.first),
@@ -105,7 +105,7 @@ def _see(connection: Connection, table: Table, rows: list[Row]) -> None:
 
 
 def _put(connection: Connection, records: list[AccountEntry]) -> None:
-    statement = _insert(connection, tables.account)
+    statement = upsert(connection, tables.account)
     # An empty text leaves what is known.
     known = {name: func.coalesce(func.nullif(statement.excluded[name], ""), tables.account.c[name]) for name in _TEXTS}
     connection.execute(
@@ -121,7 +121,7 @@ def _put(connection: Connection, records: list[AccountEntry]) -> None:
             connection.execute(update(table).where(table.c.account == r.account).values(emptied))
     senders = {sender: r.account for r in records for sender in r.senders}
     if senders:
-        mapping = _insert(connection, tables.sender_account)
+        mapping = upsert(connection, tables.sender_account)
         connection.execute(
             mapping.on_conflict_do_update(index_elements=["pattern"], set_={"account": mapping.excluded.account}),
             [{"pattern": pattern, "account": account} for pattern, account in senders.items()],
@@ -146,7 +146,3 @@ def _take_away(connection: Connection, record: AccountEntry) -> None:
     for pattern in record.gone:
         connection.execute(delete(mapping).where(own, mapping.c.pattern == pattern))
     _put(connection, [record])
-
-
-def _insert(connection: Connection, table: Table) -> Any:
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import Connection, bindparam, case, or_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from outbound_guard.ledger.records import BulkChange, BulkDone, BulkPlaced
+from outbound_guard.ledger.schema import upsert
 from outbound_guard.ledger.tables import bulk_action, bulk_item
 
 PENDING = "pending"
@@ -15,9 +13,8 @@ PENDING = "pending"
 
 def bulk_placed(connection: Connection, records: list[BulkPlaced]) -> None:
     """Note what was decided, and each message that it is about. Raises what the database raises."""
-    insert: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     connection.execute(
-        insert(bulk_action).on_conflict_do_nothing(),
+        upsert(connection, bulk_action).on_conflict_do_nothing(),
         [
             {
                 "id": r.id,
@@ -41,7 +38,7 @@ def bulk_placed(connection: Connection, records: list[BulkPlaced]) -> None:
         {"bulk": r.id, "id": id_, "state": PENDING, "time": r.time, "detail": ""} for r in records for id_ in r.ids
     ]
     if items:
-        connection.execute(insert(bulk_item).on_conflict_do_nothing(), items)
+        connection.execute(upsert(connection, bulk_item).on_conflict_do_nothing(), items)
 
 
 def bulk_changes(connection: Connection, records: list[BulkChange]) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Table, delete, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.records import CaseCheck, CaseEvent, CaseSubject
+from outbound_guard.ledger.schema import upsert
 
 Row = dict[str, Any]
 
@@ -50,14 +50,14 @@ def case_events(connection: Connection, records: list[CaseEvent]) -> None:
         }
         for r in records
     ]
-    connection.execute(_insert(connection, tables.case_event).on_conflict_do_nothing(), rows)
+    connection.execute(upsert(connection, tables.case_event).on_conflict_do_nothing(), rows)
     for case in dict.fromkeys(r.case for r in records):
         rebuild(connection, case)
 
 
 def set_progress(connection: Connection, name: str, serial: int) -> None:
     """Note how far something has been followed."""
-    statement = _insert(connection, tables.case_progress).values(name=name, serial=serial)
+    statement = upsert(connection, tables.case_progress).values(name=name, serial=serial)
     connection.execute(
         statement.on_conflict_do_update(index_elements=["name"], set_={"serial": statement.excluded.serial})
     )
@@ -107,7 +107,3 @@ def _replace(connection: Connection, table: Table, which: Any, rows: list[Row]) 
     connection.execute(delete(table).where(which))
     if rows:
         connection.execute(insert(table), rows)
-
-
-def _insert(connection: Connection, table: Table) -> Any:
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, select
 
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.records import Feedback, Suppression
+from outbound_guard.ledger.schema import upsert
 
 PROGRESS = "feedback"
 """The name in `case_progress` under which is kept how far findings have been learned from."""
@@ -28,7 +28,7 @@ def feedbacks(connection: Connection, records: list[Feedback]) -> None:
     new.sort(key=lambda record: record.time)
     rows = [_row(record) for record in new if record.kind != "delivery" or record.outcome != "delivered"]
     if rows:
-        connection.execute(_insert(connection, tables.feedback).on_conflict_do_nothing(), rows)
+        connection.execute(upsert(connection, tables.feedback).on_conflict_do_nothing(), rows)
     deliveries = [
         {
             "id": r.message,
@@ -56,7 +56,7 @@ def suppressions(connection: Connection, records: list[Suppression]) -> None:
     for record in sorted(records, key=lambda record: record.time):
         latest[record.account, record.address] = record
     table = tables.suppression
-    statement = _insert(connection, table)
+    statement = upsert(connection, table)
     statement = statement.on_conflict_do_update(
         index_elements=["account", "address"],
         set_={name: statement.excluded[name] for name in names[2:]},
@@ -79,7 +79,7 @@ def note_progress(ledger: Ledger, serial: int) -> None:
     """Write down that findings up to `serial` are learned from. For the writer alone. Raises LedgerError."""
     with ledger.connection() as connection:
         table = tables.case_progress
-        statement = _insert(connection, table)
+        statement = upsert(connection, table)
         statement = statement.on_conflict_do_update(index_elements=["name"], set_={"serial": statement.excluded.serial})
         connection.execute(statement, [{"name": PROGRESS, "serial": serial}])
 
@@ -87,7 +87,3 @@ def note_progress(ledger: Ledger, serial: int) -> None:
 def _row(record: Feedback) -> dict[str, Any]:
     names = [column.name for column in tables.feedback.columns if column.name != "serial"]
     return {name: getattr(record, "class_" if name == "class" else name) for name in names}
-
-
-def _insert(connection: Connection, table: Table) -> Any:
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)

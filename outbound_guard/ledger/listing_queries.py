@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from outbound_guard.ledger.database import Ledger
+from outbound_guard.ledger.schema import upsert
 from outbound_guard.ledger.storing import insert_new
 from outbound_guard.ledger.tables import delivery, listing, listing_history, own_address, revision
 
@@ -163,7 +163,7 @@ def last_delivery(ledger: Ledger) -> int:
 def _put(connection: Connection, rows: list[Row]) -> None:
     """Insert rows of `listing`, or put them in the place of those with the same key."""
     if rows:
-        statement = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(listing)
+        statement = upsert(connection, listing)
         columns = {column.name: statement.excluded[column.name] for column in listing.columns if not column.primary_key}
         connection.execute(statement.on_conflict_do_update(index_elements=["subject", "zone"], set_=columns), rows)
 

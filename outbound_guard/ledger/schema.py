@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import MetaData, text
+from sqlalchemy import Connection, MetaData, Table, text
+from sqlalchemy.dialects import postgresql, sqlite
 
 metadata = MetaData()
 
@@ -12,3 +13,8 @@ metadata = MetaData()
 def only(condition: str) -> dict[str, Any]:
     """Of an index: only the rows for which this is true."""
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+def upsert(connection: Connection, table: Table) -> Any:
+    """An INSERT that can be given ON CONFLICT: both databases spell it alike, SQLAlchemy keeps it in the dialects."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)

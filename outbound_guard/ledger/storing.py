@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Table, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.account_storing import (
@@ -41,6 +40,7 @@ from outbound_guard.ledger.records import (
     UserChange,
     WeightChange,
 )
+from outbound_guard.ledger.schema import upsert
 from outbound_guard.ledger.traffic_storing import count_decisions, reached, unknown_yet
 from outbound_guard.ledger.user_storing import token_changes, user_changes
 from outbound_guard.ledger.weight_storing import weight_changes
@@ -74,12 +74,7 @@ def store(connection: Connection, records: Iterable[Record]) -> None:
 def insert_new(connection: Connection, table: Table, rows: list[Row]) -> None:
     """Insert the rows whose primary key is not there yet."""
     if rows:
-        connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
-
-
-def _insert(connection: Connection, table: Table) -> Any:
-    """Both databases spell ON CONFLICT the same way; SQLAlchemy keeps it in the dialects."""
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+        connection.execute(upsert(connection, table).on_conflict_do_nothing(), rows)
 
 
 def _insert_many(connection: Connection, table: Table, rows: list[tuple[Any, ...]]) -> None:
@@ -88,7 +83,7 @@ def _insert_many(connection: Connection, table: Table, rows: list[tuple[Any, ...
     For every message, so past SQLAlchemy's handling of single values, which costs more than SQLite itself.
     """
     names = [column.name for column in table.columns]
-    statement = _insert(connection, table).on_conflict_do_nothing()
+    statement = upsert(connection, table).on_conflict_do_nothing()
     if connection.dialect.name == "sqlite":
         text = str(statement.values(dict.fromkeys(names)).compile(dialect=connection.dialect))
         connection.exec_driver_sql(text, rows)
@@ -138,7 +133,7 @@ def _decisions(connection: Connection, records: list[Decision]) -> None:
 
 
 def _held_new(connection: Connection, records: list[Decision]) -> None:
-    statement = _insert(connection, tables.held)
+    statement = upsert(connection, tables.held)
     # A change may have come first, for example a release within a second: then its state stays.
     statement = statement.on_conflict_do_update(
         index_elements=["id"],
@@ -167,7 +162,7 @@ def _held_new(connection: Connection, records: list[Decision]) -> None:
 
 
 def _held_changes(connection: Connection, records: list[HeldChange]) -> None:
-    statement = _insert(connection, tables.held)
+    statement = upsert(connection, tables.held)
     statement = statement.on_conflict_do_update(
         index_elements=["id"],
         set_={name: statement.excluded[name] for name in ("state", "changed", "changed_by", "reason", "due", "open")},
@@ -219,7 +214,7 @@ def _standings(connection: Connection, records: list[Standing]) -> None:
         for r in records
     ]
     connection.execute(tables.standing_history.insert(), rows)
-    statement = _insert(connection, tables.standing)
+    statement = upsert(connection, tables.standing)
     changing = ("change", "account", "time", "by", "reason", "until", "limits")
     statement = statement.on_conflict_do_update(
         index_elements=["scope", "subject", "kind"],

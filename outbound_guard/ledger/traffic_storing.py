@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import Connection, case, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from outbound_guard.ledger.records import Decision
+from outbound_guard.ledger.schema import upsert
 from outbound_guard.ledger.tables import decision
 from outbound_guard.ledger.traffic_tables import traffic
 
@@ -65,7 +65,7 @@ def put(connection: Connection, sums: dict[Key, tuple[int, int, float]]) -> None
     """Add sums to those that are there."""
     if not sums:
         return
-    statement = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(traffic)
+    statement = upsert(connection, traffic)
     new, known = statement.excluded, traffic.c
     statement = statement.on_conflict_do_update(
         index_elements=["hour", "account", "action"],

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.records import TokenChange, UserChange
+from outbound_guard.ledger.schema import upsert
 from outbound_guard.ledger.user_tables import console_recovery, console_session, console_token, console_user
 
 _ENDING = ("password", "role", "disabled", "removed", "signed_out")
@@ -43,7 +43,7 @@ def token_changes(connection: Connection, records: list[TokenChange]) -> None:
     """Put tokens in, and revoke them; in any order. Raises what the database raises; the caller rolls back."""
     empty = {"name": "", "hash": "", "user": "", "scopes": "", "created": 0.0, "expires": 0.0, "used": 0.0}
     for record in records:
-        statement = _insert(connection, console_token)
+        statement = upsert(connection, console_token)
         if record.what == "made":
             row = {
                 "id": record.id,
@@ -141,7 +141,7 @@ def token_used(ledger: Ledger, id_: str, now: float) -> None:
 
 
 def _add(connection: Connection, record: UserChange) -> None:
-    statement = _insert(connection, console_user).values(
+    statement = upsert(connection, console_user).values(
         name=record.name,
         role=record.role,
         state="active",
@@ -194,8 +194,4 @@ def _recovery(connection: Connection, record: UserChange) -> None:
     connection.execute(delete(console_recovery).where(code.user == record.name, code.hash.not_in(record.recovery)))
     if record.recovery:
         rows = [{"user": record.name, "hash": h, "created": record.time, "used": 0.0} for h in record.recovery]
-        connection.execute(_insert(connection, console_recovery).on_conflict_do_nothing(), rows)
-
-
-def _insert(connection: Connection, table: Any) -> Any:
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+        connection.execute(upsert(connection, console_recovery).on_conflict_do_nothing(), rows)

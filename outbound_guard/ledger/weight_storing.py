@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql, sqlite
 
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.records import WeightChange
+from outbound_guard.ledger.schema import upsert
 
 
 def weight_changes(connection: Connection, records: list[WeightChange]) -> None:
     """Put changes in; an older one never takes the place of a newer. Raises what the database raises."""
     connection.execute(tables.weight_history.insert(), [msgspec.structs.asdict(r) for r in records])
-    insert: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(tables.weight)
+    statement = upsert(connection, tables.weight)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["signal"],

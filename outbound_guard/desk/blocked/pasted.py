@@ -201,7 +201,9 @@ def _parts(text: str) -> list[Message]:
     try:
         message = email.message_from_string(text.lstrip("\n"), policy=email.policy.compat32)
         return list(message.walk())[:100]
-    except Exception:  # What people paste can be damaged in ways that the library does not foresee.
+    except Exception:
+        # What people paste can be damaged in ways that the library does not foresee. No mail can be lost here, and
+        # nothing is logged, since it may hold personal data: it is read as plain text then.
         return []
 
 
