@@ -130,9 +130,13 @@ class _Session:
     async def open(cls, address: str) -> _Session:
         host, _, port = address.rpartition(":")
         session = cls(*await asyncio.open_connection(host, int(port)))
-        if not (await session._answer()).startswith("220"):
-            raise EOFError
-        await session._say(b"EHLO client.test")
+        try:
+            if not (await session._answer()).startswith("220"):
+                raise EOFError
+            await session._say(b"EHLO client.test")
+        except BaseException:
+            session.close()
+            raise
         return session
 
     async def offer(self, one: Answered) -> None:

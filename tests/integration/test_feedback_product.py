@@ -84,6 +84,7 @@ def test_complaint_and_bounce_come_back(tmp_path: Path, hops: Hops) -> None:
     hop = hops.start()
     with Product.made(tmp_path, smarthosts=[hop.address], more=LISTENER) as product:
         first = relayed(product, hop, 1)
+        until(lambda: portrait(product, "a.test", "anna@a.test").profile.delivered > 0, "the memory has its delivery")
         before = suspicion(product)
         assert report(product, arf(first, recipient="bob@b.test")).startswith("250 2.0.0 Ok: counted")
         until(lambda: product.metric("feedback_total", kind="complaint", counts="yes") == 1, "it was learned")
