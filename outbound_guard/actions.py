@@ -6,10 +6,11 @@ our side is answered 4xx, so that the client keeps the message.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 
 import msgspec
@@ -18,9 +19,11 @@ from outbound_guard import reply as replies
 from outbound_guard.accounts.token import Tokens
 from outbound_guard.config import Policy
 from outbound_guard.delivery import Delivery
-from outbound_guard.delivery.bounce import may_bounce, write_bounce
+from outbound_guard.delivery.bounce import may_bounce, write_bounce, write_report
+from outbound_guard.delivery.dsn import RELAYED
 from outbound_guard.delivery.result import Result
-from outbound_guard.mail import Asked, Envelope, Headers, Sender, new_id, owned, without_fields
+from outbound_guard.delivery.withholding import send_to_rest
+from outbound_guard.mail import LARGE, Asked, Envelope, Headers, Sender, new_id, owned, without_fields
 from outbound_guard.reply import Reply
 from outbound_guard.spool import Entry, Failure, Spool, SpoolFull, State
 from outbound_guard.verdict import DEFER, HOLD, QUARANTINE, RELAY, SUSPENDED, Judgement
@@ -59,13 +62,15 @@ class Actions:
         first_retry: float = 0.0,
         observe: bool = False,
         signed: Callable[[list[bytes], Judgement], list[bytes]] = lambda content, _: content,
+        suppressed: Callable[[str, str, str], Reply | None] | None = None,
     ) -> None:
         """`to_strip` names the header fields not to pass on (accounts.Identifier).
 
         `first_retry`: seconds until what the next hop did not take is tried again. `observe`: relay whatever the
-        verdict says. `signed` puts signatures in front of a message that is otherwise ready to go.
+        verdict says. `signed` puts signatures in front of a message that is otherwise ready to go. `suppressed` has the
+        refusal for a recipient (account, address, id of the message) that the account is not to write to.
         """
-        self._signed = signed
+        self._signed, self._suppressed = signed, suppressed
         self._delivery, self._spool, self._tokens = delivery, spool, tokens
         self._hostname, self._to_strip, self.observe = hostname, to_strip, observe
         self._first_retry = first_retry
@@ -76,9 +81,12 @@ class Actions:
         submission, verdict = judgement.submission, judgement.verdict
         action = RELAY if self.observe else verdict.action
         word = f"OG-{verdict.code.upper()}"
+        withheld = self._withheld(judgement)
+        if action in (RELAY, HOLD) and len(withheld) == len(submission.envelope.recipients):
+            return Outcome(withheld[0])
         try:
             if action == RELAY:
-                return await self._relay(judgement)
+                return await self._relay(judgement, withheld)
             if action == DEFER:
                 return Outcome(replies.deferred(word, verdict.reason, verdict.wait, submission.id))
             if action == HOLD:
@@ -95,10 +103,22 @@ class Actions:
             return Outcome(replies.suspended(submission.id))
         return Outcome(replies.refused(word, "refused as abuse", submission.id))
 
-    async def _relay(self, judgement: Judgement) -> Outcome:
+    def _withheld(self, judgement: Judgement) -> dict[int, Reply]:
+        """The refusals for recipients that the account is not to write to, by their place."""
+        if self._suppressed is None or self.observe:
+            return {}
+        account, id_ = judgement.sender.account, judgement.submission.id
+        answers = [self._suppressed(account, to, id_) for to in judgement.submission.envelope.recipients]
+        return {place: reply for place, reply in enumerate(answers) if reply is not None}
+
+    async def _relay(self, judgement: Judgement, withheld: Mapping[int, Reply]) -> Outcome:
         submission = judgement.submission
-        content = self._outgoing(judgement)
-        result = await self._delivery.send(_permitted(submission.envelope, judgement.sender), content)
+        content = await self._ready(judgement)
+        envelope = _permitted(submission.envelope, judgement.sender)
+        way = (judgement.pool, judgement.class_)
+        result = await send_to_rest(withheld, envelope, lambda rest: self._delivery.send(rest, content, *way))
+        if result.relayed:
+            await self._report_relayed(judgement, result, content)
         first = result.replies[0]
         alike = all(reply.code == first.code for reply in result.replies)
         # Where we are the one who tries again, no client has to.
@@ -130,6 +150,21 @@ class Actions:
             await self._return(judgement, failed, content, reserve=reserve)
         return Outcome(replies.queued(submission.id), "queued" if waiting else "", result)
 
+    async def _report_relayed(self, judgement: Judgement, result: Result, content: list[bytes]) -> None:
+        """Tell the sender of recipients whose next hop has the message and does not report that, as was asked for."""
+        entry, now = _entry(judgement), judgement.submission.received
+        relayed = [
+            Failure(entry.envelope.recipients[place], result.replies[place], result.peer_of(place), now)
+            for place in result.relayed
+        ]
+        try:
+            await write_report(
+                self._spool, entry, RELAYED, relayed, b"".join(content), hostname=self._hostname, now=now
+            )
+        except OSError:
+            # They have it: to refuse the message now would double it.
+            _log.exception("%s: that it was relayed cannot be reported", entry.id)
+
     async def _return(
         self, judgement: Judgement, failed: tuple[Failure, ...], content: list[bytes], *, reserve: bool
     ) -> None:
@@ -146,8 +181,14 @@ class Actions:
         await self._spool.put(entry, content, "quarantine", reserve=reserve)
 
     async def _keep(self, judgement: Judgement, state: State, due: float) -> Outcome:
-        await self._spool.put(_entry(judgement, due=due), self._outgoing(judgement), state)
+        await self._spool.put(_entry(judgement, due=due), await self._ready(judgement), state)
         return Outcome(replies.held(judgement.submission.id), state)
+
+    async def _ready(self, judgement: Judgement) -> list[bytes]:
+        """The message as it leaves; a large one is made ready in a thread."""
+        if judgement.message.size > LARGE:
+            return await asyncio.to_thread(self._outgoing, judgement)
+        return self._outgoing(judgement)
 
     def _outgoing(self, judgement: Judgement) -> list[bytes]:
         """The message as it leaves: our trace fields, then every octet as it came, less the identity fields."""
@@ -196,7 +237,7 @@ def _entry(judgement: Judgement, envelope: Envelope | None = None, *, due: float
         due=due,
         attempts=attempts,
         bounce_to=mail_from if owns(sender, mail_from) else "",
-        meta={"kind": sender.kind, "fingerprint": f"{message.fingerprint:x}"},
+        meta={"kind": sender.kind, "fingerprint": f"{message.fingerprint:x}", "class": judgement.class_},
     )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+LARGE = 1_048_576
+"""Octets of a message from which on work on all of it is done in a thread, in steps of so many: nobody waits for it."""
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [one + two for one in _BASE32 for two in _BASE32]
 

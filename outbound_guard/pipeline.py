@@ -17,13 +17,15 @@ from outbound_guard.config import Policy
 from outbound_guard.content import Message, parse
 from outbound_guard.content.model import Model
 from outbound_guard.learning import Learning
-from outbound_guard.mail import Sender, Submission
+from outbound_guard.mail import LARGE, Sender, Submission
 from outbound_guard.reply import Reply
 from outbound_guard.reputation import Reputation, sums
+from outbound_guard.reputation.sender_classes import SenderClasses
+from outbound_guard.reputation.slices import Slices
 from outbound_guard.scanners import Scanners
 from outbound_guard.signals import Panel, View
 from outbound_guard.signals.traits import observe
-from outbound_guard.verdict import Held, Judgement, circumstances, decide
+from outbound_guard.verdict import SLICE, Held, Judgement, circumstances, class_now, decide
 
 
 class Pipeline:
@@ -39,17 +41,21 @@ class Pipeline:
         model: Model | None,
         observe: bool,
         scanners: Scanners | None = None,
+        classes: SenderClasses | None = None,
     ) -> None:
         """`observe`: judge and record, but change nothing. Raises ConfigError for a policy that cannot be used."""
+        self.classes = classes or SenderClasses()
         self.identifier, self.directory, self.reputation = identifier, directory, reputation
         self.model, self.observe, self.scanners = model, observe, scanners
         self.factors: Mapping[str, float] = {}
+        self.slices = Slices(policy.hold)
         self.use(policy)
 
     def use(self, policy: Policy) -> None:
         """Judge by this policy from now on. Raises ConfigError for an unknown signal; then the old one stays."""
         self.panel, self.policy = Panel(policy, self.factors), policy
         self.learning = Learning(self.reputation, self.panel, policy, observe=self.observe)
+        self.slices.hold = policy.hold
 
     def weigh(self, factors: Mapping[str, float]) -> None:
         """Multiply the weights of signals by what people's decisions have made of them (1 for those not named)."""
@@ -95,6 +101,8 @@ class Pipeline:
         only looks.
         """
         message = message or parse(submission.content)
+        if message.size > LARGE:
+            await asyncio.to_thread(message.read)
         sender = sender or self.identifier.identify(submission, message.headers)
         opinion = self.model.score(message) if self.model and self.panel.reads_content else None
         seen = observe(submission, sender, message, opinion[0] if opinion else 0.0, now)
@@ -106,7 +114,13 @@ class Pipeline:
         opinions = await asked.ask(submission, message) if asked else ()
         view = View(submission, sender, message, memory, opinion, now, opinions)
         signals, evidence = self.panel.look(view, carried, again=held.weights if held else None)
-        held_for = held.seconds if held else None
-        around = circumstances(submission, sender, memory, self.directory, self.policy, now, held_for)
+        recipients = len(submission.envelope.recipients)
+        held_for, room = (held.seconds, self.slices.room(sender, memory, recipients, now)) if held else (None, "")
+        around = circumstances(submission, sender, memory, self.directory, self.policy, now, held_for, room)
         verdict = decide(sender, signals, memory, self.policy, around)
-        return Judgement(submission, message, sender, seen, memory, verdict, evidence, opinions)
+        if verdict.code == SLICE:
+            # Nothing is waited for since its room was measured, so no two messages take the same.
+            self.slices.let_out(sender, memory, recipients, now)
+        class_ = class_now(self.classes, submission, sender, memory, verdict, around, self.policy, now)
+        pool = self.directory.pool(sender.name, sender.account, now)
+        return Judgement(submission, message, sender, seen, memory, verdict, evidence, opinions, class_, pool)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.actions import Outcome
+from outbound_guard.delivery.classes import outcome_of
 from outbound_guard.delivery.result import Result
 from outbound_guard.ledger.journal import Journal
-from outbound_guard.ledger.records import Decision, Delivered, Standing, fingerprint_text
+from outbound_guard.ledger.records import Decision, Delivered, Standing, Suppression, fingerprint_text
 from outbound_guard.maillog import MailLog
 from outbound_guard.metrics import Metrics
 from outbound_guard.trace.tape import Tape
 from outbound_guard.verdict import Judgement
+
+_SAID = 1000
+"""Characters of an answer that are kept on a suppression list."""
 
 
 class Recorder:
@@ -67,7 +71,13 @@ class Recorder:
             # `answered` says it all; a row of its own would make a third of the ledger's work.
             self._metrics.count("deliveries_total", "delivered")
         elif outcome.result:
-            self._delivered(submission.id, submission.received, submission.envelope.recipients, outcome.result)
+            self._delivered(
+                submission.id,
+                submission.received,
+                submission.envelope.recipients,
+                outcome.result,
+                account=sender.account,
+            )
         if self._tape is not None:
             self._tape.taken_in(judgement, outcome.answers, outcome.state, took)
         self._log.event(
@@ -81,6 +91,7 @@ class Recorder:
             account=sender.account,
             identity=sender.name,
             identity_source=sender.source,
+            **{"class": judgement.class_},
             action=verdict.action,
             code=verdict.code,
             score=round(verdict.score, 2),
@@ -109,12 +120,14 @@ class Recorder:
         *,
         given_up: bool = False,
         about: str = "",
+        account: str = "",
     ) -> None:
         """A next hop has answered for each of the recipients of a message that was taken in before.
 
         `given_up`: it is not tried again, whatever was answered. `about`: of a report (a bounce), the message.
+        `account`: on whose suppression list those go who do not exist; empty: on none.
         """
-        self._delivered(id_, now, recipients, result, given_up, about)
+        self._delivered(id_, now, recipients, result, given_up, about, account)
         if self._tape is not None and result.peer:
             self._tape.answered(id_, now, recipients, result.replies)
 
@@ -126,6 +139,7 @@ class Recorder:
         result: Result,
         given_up: bool = False,
         about: str = "",
+        account: str = "",
     ) -> None:
         for place, (recipient, reply) in enumerate(zip(recipients, result.replies, strict=True)):
             peer, source = result.peer_of(place), result.source_of(place)
@@ -135,6 +149,10 @@ class Recorder:
             )
             outcome = "delivered" if reply.accepted else "deferred" if reply.temporary else "rejected"
             self._metrics.count("deliveries_total", outcome)
+            if reply.permanent and peer and account and outcome_of(reply) == "unknown_user":
+                self._journal.append(
+                    Suppression(now, account, recipient.lower(), "added", "unknown_user", id_, str(reply)[:_SAID])
+                )
 
     def _suspend(self, judgement: Judgement) -> None:
         verdict, sender = judgement.verdict, judgement.sender

@@ -86,6 +86,19 @@ def suspended(id_: str) -> Reply:
     return Reply(550, "5.7.1", f"OG-SUSPENDED this sender may not send; ask your provider's abuse desk {id_}")
 
 
+SUPPRESSED = "OG-SUPPRESSED"
+"""How the text of `suppressed` begins."""
+
+
+def suppressed(why: str, id_: str) -> Reply:
+    """The account is not to write to this recipient any more; `why`: unknown_user | complaint | by_hand."""
+    if why == "unknown_user":
+        enhanced, because = "5.1.1", "this recipient does not exist, as its server has said before"
+    else:
+        enhanced, because = "5.7.1", "this recipient does not want mail from you"
+    return Reply(550, enhanced, f"{SUPPRESSED} {because}; ask your provider to take it off the list {id_}".rstrip())
+
+
 def sunk(id_: str) -> Reply:
     """The message has been written to the sink, as the configuration asks."""
     return Reply(250, "2.0.0", f"Ok: written to the sink as {id_}")
@@ -100,3 +113,10 @@ def expired(seconds: float, last: Reply | None) -> Reply:
 def hold_expired(seconds: float) -> Reply:
     """A message held for a person is given up after `seconds`."""
     return Reply(550, "5.7.1", f"OG-HELD was held for review and not released within {seconds / 3600:.0f} hours")
+
+
+def given_up(why: str, last: Reply | None, id_: str) -> Reply:
+    """A queued message is given up by a person; `last` is what was answered last. `why` is told to its sender."""
+    because = f": {' '.join(why.split())}" if why.strip() else ""
+    said = f"; the last answer was: {last}" if last else ""
+    return Reply(554, "5.7.0", f"OG-RETURNED returned by the postmaster{because}{said} {id_}")

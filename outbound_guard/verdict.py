@@ -24,13 +24,19 @@ from outbound_guard.config import Allow, Limit, Policy
 from outbound_guard.content import Message
 from outbound_guard.mail import Sender, Signal, Submission, Verdict
 from outbound_guard.reputation import Evidence, Memory, Observation, recent
+from outbound_guard.reputation import classes as classed
+from outbound_guard.reputation.sender_classes import SenderClasses
 from outbound_guard.scanners import Opinion
 
 RELAY, DEFER, HOLD, QUARANTINE, REJECT = "relay", "defer", "hold", "quarantine", "reject"
 ACTIONS = (RELAY, DEFER, HOLD, QUARANTINE, REJECT)
 
-CLEAN, ALLOWED, SUSPENDED, LIMIT = "clean", "allowed", "suspended", "limit"
+CLEAN, ALLOWED, SUSPENDED, LIMIT, SLICE = "clean", "allowed", "suspended", "limit", "slice"
 """Reasons that are not the name of a signal."""
+
+_ANSWERED = frozenset(("recipients", "refusals"))
+"""Signals about the list of recipients: how a slice is taken puts to the test what they say. It does not say who
+writes, or what is written, so no slice goes out where one of the other signals is a suspicion by itself."""
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -46,6 +52,10 @@ class Judgement(msgspec.Struct, frozen=True):
     """What is fresh in it, to be remembered."""
     opinions: Sequence[Opinion] = ()
     """What scanners said of it."""
+    class_: str = ""
+    """Of the sender, with this message: one of reputation.classes.CLASSES."""
+    pool: str = ""
+    """The egress pool that a person has pinned the sender to."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -70,6 +80,8 @@ class Circumstances(msgspec.Struct, frozen=True):
     """Seconds this message has been held already; None: it has just come in."""
     probation: bool = False
     """The sender or its account was resumed a short time ago."""
+    slice_: str = ""
+    """Why, if it is held for volume alone, it may go out with a slice (reputation/slices.py); empty: it may not."""
 
 
 def decide(
@@ -93,9 +105,20 @@ def decide(
     if score >= threshold.hold * careful:
         strongest = _strongest(effective, volume=True)
         held_for = now_is.held_for or 0.0
+        sliced = (
+            now_is.held_for is not None
+            and policy.hold.first_slice > 0
+            and convicting < threshold.hold * careful
+            and all(s.weight < threshold.watch * careful for s in effective if s.name not in _ANSWERED and not s.volume)
+        )
+        if sliced and now_is.slice_:
+            return Verdict(RELAY, score, SLICE, signals, now_is.slice_)
         if held_for < policy.hold.longest:
             # What did not clear soon is looked at less and less often.
             wait = max(policy.hold.wait, held_for / 4)
+            if sliced:
+                # Sooner, since a slice may have room, and when its time is over.
+                wait = min(max(policy.hold.slice_wait, held_for / 4), max(1.0, policy.hold.longest - held_for))
             return Verdict(HOLD, score, strongest.name, signals, strongest.reason, wait=wait)
         if convicting >= threshold.hold * careful:
             return Verdict(HOLD, score, strongest.name, signals, strongest.reason, wait=0.0)
@@ -124,6 +147,7 @@ def circumstances(
     policy: Policy,
     now: float,
     held_for: float | None,
+    slice_: str = "",
 ) -> Circumstances:
     """What people and limits say about this sender at `now` (unix seconds)."""
     standing = directory.suspended(sender.name, sender.account)
@@ -144,6 +168,7 @@ def circumstances(
         over_limit(memory, limit, account_limit, now),
         held_for,
         probation=bool(of_sender or of_account),
+        slice_=slice_,
     )
 
 
@@ -157,6 +182,39 @@ def over_limit(memory: Memory, sender_limit: Limit, account_limit: Limit, now: f
             if (sent := recent(traffic, window, what, now)) > most:
                 return f"rate limit of this {scope}: {sent:.0f} of {most} {what} in a {window}"
     return ""
+
+
+def class_now(
+    classes: SenderClasses,
+    submission: Submission,
+    sender: Sender,
+    memory: Memory,
+    verdict: Verdict,
+    now_is: Circumstances,
+    policy: Policy,
+    now: float,
+) -> str:
+    """The class of the sender with this message, by which its pool is chosen (reputation/classes.py)."""
+    # Volume alone makes nobody doubtful: who sends much comes into the class of those who do.
+    suspicion = sum([s.weight for s in verdict.signals if not (s.shadow or s.volume)])
+    of_account = memory.keeps == "account"
+    return classes.of(
+        sender.account,
+        sender.name,
+        memory.sender,
+        memory.account_traffic if of_account else memory.sender_traffic,
+        suspicion,
+        classed.Circumstances(
+            suspended=now_is.suspended,
+            probation=now_is.probation,
+            kind=sender.kind,
+            null_sender=not submission.envelope.mail_from,
+            watch=policy.threshold.watch,
+        ),
+        now,
+        messages=memory.account.messages if of_account else memory.sender.messages,
+        available=memory.available,
+    )
 
 
 def allowed(rules: tuple[Allow, ...], sender: Sender, submission: Submission) -> str:

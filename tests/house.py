@@ -96,6 +96,13 @@ class House:
         assert all(answer.startswith("250 ") for answer in answers), answers
         return [found[1] for answer in answers if (found := HELD.fullmatch(answer))]
 
+    def queue(self, sender: str, subject: str) -> None:
+        """A message that waits in the queue for one of its two recipients."""
+        self.hop.answer("RCPT", "451 4.7.1 Greylisted, try again later", when="later.test", times=None)
+        with self.product.client() as client:
+            said = client.submit(sender, ["x@later.test", "friend@there.test"], message(subject))
+        assert said.startswith("250 "), said
+
     def subjects(self) -> list[str]:
         """The subjects of what the next hop has got."""
         found = (re.search(rb"^Subject: (.*)\r$", got.content, re.M) for got in self.hop.messages)

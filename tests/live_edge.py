@@ -11,6 +11,7 @@ import collections
 import contextlib
 import functools
 import ssl
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import trustme
 
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Config, Listener
-from outbound_guard.edge import Edge, Passwords, Sessions, check, tls_context
+from outbound_guard.edge import Edge, Guesses, Passwords, Room, Sessions, certificate_of, check
 from outbound_guard.mail import Submission
 from outbound_guard.reply import Reply, queued, suspended_login
 
@@ -67,7 +68,7 @@ class LiveEdge:
         self.config = msgspec.convert(
             {
                 "path": str(folder / "outbound-guard.toml"),
-                "auth": {"passwords": "passwords", "server_logins": ["relay-*"]},
+                "auth": {"passwords": "passwords", "server_logins": ["relay-*"], **settings.get("auth", {})},
                 "limits": settings.get("limits", {}),
                 "listener": [listener],
             },
@@ -76,7 +77,7 @@ class LiveEdge:
         self.listener: Listener = self.config.listener[0]
         self.host = host
         self.clock = VirtualClock(1_700_000_000.0)
-        self.sessions = Sessions(self.config.limits)
+        self.sessions = Sessions(self.config.limits, Room(self.config.limits.memory, folder))
         self.messages: list[Submission] = []
         self.asked: list[str] = []
         self.counts: collections.Counter[tuple[str, ...]] = collections.Counter()
@@ -86,7 +87,10 @@ class LiveEdge:
 
     async def __aenter__(self) -> LiveEdge:
         check(self.listener, self.config)
-        self.passwords = Passwords(self.config.resolve(self.config.auth.passwords), self.clock)
+        self.certificate = certificate_of(self.listener, self.config)
+        guesses = Guesses(self.config.auth, b"key", self.clock)
+        passwords = self.config.resolve(self.config.auth.passwords)
+        self.passwords = Passwords(passwords, self.clock, guesses, self._count)
         self.edge = Edge(
             self.config,
             self.listener,
@@ -96,13 +100,13 @@ class LiveEdge:
             admit=self._admit,
             passwords=self.passwords,
             sessions=self.sessions,
-            tls=tls_context(self.listener, self.config),
+            tls=self.certificate.context if self.certificate else None,
             count=self._count,
         )
         loop = asyncio.get_running_loop()
         # A fault in a callback would otherwise only be written to the log.
         loop.set_exception_handler(lambda _, context: self.loop_errors.append(context))
-        self.server = await loop.create_server(self.edge.protocol, self.host, 0, **self.edge.server_arguments())
+        self.server = await loop.create_server(self.edge.protocol, self.host, 0)
         self.port: int = self.server.sockets[0].getsockname()[1]
         return self
 
@@ -152,9 +156,16 @@ class Client:
         self.reader, self.writer = reader, writer
 
     @classmethod
-    async def connect(cls, edge: LiveEdge) -> Client:
-        """Connect, with TLS from the start if the listener is of that kind."""
+    async def connect(
+        cls, edge: LiveEdge, *, version: ssl.TLSVersion | None = None, ciphers: str | None = None
+    ) -> Client:
+        """Connect, with TLS from the start if the listener is of that kind: of this version, with these ciphers."""
         tls = client_tls() if edge.listener.tls == "implicit" else None
+        if tls and ciphers:
+            tls.set_ciphers(ciphers)
+        if tls and version:
+            with warnings.catch_warnings(action="ignore"):  # Old versions are to be tried out.
+                tls.minimum_version = tls.maximum_version = version
         name = "localhost" if tls else None
         return cls(*await asyncio.open_connection(edge.host, edge.port, ssl=tls, server_hostname=name))
 

@@ -130,9 +130,9 @@ class NextHop:
         """
         self._rules.append(_Rule(place, say, when, times, delay, source))
 
-    def forget(self) -> None:
-        """Forget what was scripted."""
-        self._rules.clear()
+    def forget(self, when: str = "") -> None:
+        """Forget what was scripted; with `when` only what was for that."""
+        self._rules = [rule for rule in self._rules if when and rule.when != when]
 
     def take(self, place: str, line: str) -> tuple[str | bytes, float] | None:
         """The scripted answer for this place, used up."""

@@ -90,6 +90,8 @@ class Product:
         self.addresses: dict[str, Any] = {}
         self.started = 0.0
         """Unix seconds of the last start."""
+        self.environment: dict[str, str] = {}
+        """Variables it is started with, besides ours."""
         self._process: subprocess.Popen[bytes] | None = None
         self._out, self._err = config.with_suffix(".out"), config.with_suffix(".err")
 
@@ -139,7 +141,11 @@ class Product:
         self.started = time.time()
         with self._out.open("ab") as out, self._err.open("ab") as err:
             self._process = subprocess.Popen(
-                [GUARD, "serve", "--config", self.config], stdin=subprocess.DEVNULL, stdout=out, stderr=err
+                [GUARD, "serve", "--config", self.config],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={**os.environ, **self.environment},
             )
         end = time.monotonic() + START_SECONDS
         while not ready.exists():
@@ -161,6 +167,12 @@ class Product:
         self._process = None
         left = [pid for pid in before if alive(pid)]
         assert not left, f"left behind: {[command_line(pid) for pid in left]}"
+        return code
+
+    def wait(self) -> int:
+        """The exit code of one that ends by itself."""
+        code = self._running().wait(STOP_SECONDS)
+        self._process = None
         return code
 
     def kill_everything(self) -> None:

@@ -19,6 +19,7 @@ import msgspec
 from outbound_guard import config
 from outbound_guard.clock import Clock, SystemClock
 from outbound_guard.delivery import Delivery
+from outbound_guard.delivery.hops import EVENTS
 from outbound_guard.reply import Reply
 from tests.dnsstub import DnsStub, dns_stub
 from tests.nexthop import NextHop
@@ -92,7 +93,7 @@ class World:
             whole,
             hostname="guard.test",
             clock=clock or SystemClock(),
-            count=lambda _, event: self.counted.append(event),
+            count=lambda name, *labels: self.counted.append(labels[0]) if name == EVENTS else None,
             refused=lambda *refusal: self.refusals.append(refusal),
             patience=patience,
             https=https,

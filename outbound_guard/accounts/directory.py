@@ -1,4 +1,4 @@
-"""The directory in memory: whatever is not as the policy says. Suspensions, limits, exemptions, whose sender is whose.
+"""The directory in memory: whatever is not as the policy says. Suspensions, limits, exemptions, pins, who is whose.
 
 The ledger has the truth. Each relay process keeps this copy and reads it again when the ledger's revision has moved; a
 ledger that cannot be read changes nothing. What one process decides holds in it at once (`suspend_now`) and in the
@@ -42,6 +42,7 @@ class _Copy(msgspec.Struct, frozen=True):
     limits: dict[tuple[str, str], Limit] = {}
     exemptions: dict[tuple[str, str], Standing] = {}
     probations: dict[tuple[str, str], Standing] = {}
+    pins: dict[tuple[str, str], Standing] = {}
     accounts: dict[str, str] = {}
     """By sender, address, or `*@domain`."""
     patterns: tuple[tuple[str, re.Pattern[str], str], ...] = ()
@@ -163,6 +164,16 @@ class Directory:
         found = probations.get((scope, subject)) if probations else None
         return found if found is not None and found.until > now else None
 
+    def pool(self, sender: str, account: str, now: float) -> str:
+        """The egress pool that a sender, or else its account, is pinned to at `now` (unix seconds); empty: none."""
+        pins = self._copy.pins
+        if pins:
+            for key in (("sender", sender), ("account", account)):
+                found = pins.get(key)
+                if found is not None and not 0 < found.until <= now:
+                    return found.pool
+        return ""
+
     def _in_force(self, standing: Standing) -> bool:
         return not 0 < standing.until <= self._clock.now()
 
@@ -193,7 +204,7 @@ def _read(ledger: Ledger, revision: int) -> _Copy | None:
     number = queries.directory_revision(ledger)
     if number == revision:
         return None
-    suspensions, limits, exemptions, probations = {}, {}, {}, {}
+    suspensions, limits, exemptions, probations, pins = {}, {}, {}, {}, {}
     for standing in queries.standings(ledger):
         key = (standing.scope, standing.subject)
         if standing.change in ("suspended", "resumed"):
@@ -205,6 +216,8 @@ def _read(ledger: Ledger, revision: int) -> _Copy | None:
             exemptions[key] = standing
         elif standing.change == "probation":
             probations[key] = standing
+        elif standing.change == "pinned":
+            pins[key] = standing
     mapping = {pattern.lower(): account for pattern, account in queries.mapping(ledger).items()}
     patterns = [pattern for pattern in mapping if "*" in pattern and not _DOMAIN.fullmatch(pattern)]
     # The second key makes the order certain among patterns of one length.
@@ -215,6 +228,7 @@ def _read(ledger: Ledger, revision: int) -> _Copy | None:
         limits=limits,
         exemptions=exemptions,
         probations=probations,
+        pins=pins,
         accounts=mapping,
         patterns=tuple((pattern, _compiled(pattern), mapping[pattern]) for pattern in patterns),
     )

@@ -1,4 +1,4 @@
-"""Relay and delivery processes: source addresses that rest, and those that next hops refuse.
+"""Relay and delivery processes: source addresses that rest or are warming up, and those that next hops refuse.
 
 The console process says which rest, by the ledger; it hears what is refused, by the journal.
 """
@@ -8,13 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from outbound_guard.app.parts import Parts
 from outbound_guard.delivery import Delivery
+from outbound_guard.delivery.warming import add_up
 from outbound_guard.ledger.database import Ledger, LedgerError, url_of
 from outbound_guard.ledger.listing_queries import resting
 from outbound_guard.ledger.records import Delivered
 from outbound_guard.reply import Reply
+from outbound_guard.state import State, StateError
+from outbound_guard.supervisor.crew import cores
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +44,33 @@ def keep_resting(parts: Parts, delivery: Delivery) -> None:
         if found is not None:
             known, pools = found
             delivery.rest(pools)
+
+    parts.every(1.0, look)
+
+
+def senders_of_mail(parts: Parts) -> int:
+    """How many processes of this configuration send mail: the relays, and the one that works the queue."""
+    return (parts.config.server.relay_processes or cores()) + 1
+
+
+def keep_warming(parts: Parts, delivery: Delivery, state: State) -> None:
+    """Add up each second, until the stack closes, what was sent from addresses that are warming up.
+
+    A store that is away leaves each process its part of what was left of the day.
+    """
+
+    async def look() -> None:
+        for pool, number in delivery.usable().items():
+            parts.metrics.gauge("pool_addresses", number, pool)
+        if not delivery.warming.addresses:
+            return
+        try:
+            told = await delivery.warming.sync(parts.clock.now(), partial(add_up, state))
+        except StateError as error:
+            _log.debug("what was sent from addresses that are warming up cannot be added up: %s", error)
+            return
+        for address, (budget, total) in told.items():
+            parts.metrics.gauge("warm_up_left", max(0, budget.most - total), address)
 
     parts.every(1.0, look)
 

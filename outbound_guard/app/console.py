@@ -42,7 +42,7 @@ async def run(config: Config, child: Child) -> None:
         watch = watch_addresses(parts, ledger, lambda: scribe.ready)
         work_on_cases(parts, ledger, lambda: scribe.ready)
         remind_of_ends(parts, lambda: scribe.ready)
-        await take_feedback(parts, ledger, lambda: scribe.ready)
+        intake = await take_feedback(parts, ledger, lambda: scribe.ready)
         written = rejected = 0
         suspected: set[str] = set()
 
@@ -73,7 +73,7 @@ async def run(config: Config, child: Child) -> None:
         parts.every(1.0, measure)
         await erase_accounts(parts, ledger, scribe)
         await work_on_decisions(parts, scribe)
-        await serve_console(parts, ledger, scribe, watch)
+        await serve_console(parts, ledger, scribe, watch, intake)
 
         async def forget() -> None:
             # Also what was recorded before recording was switched off is not kept for longer.

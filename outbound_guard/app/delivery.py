@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from outbound_guard.app.addresses import keep_resting, refusal_notes
+from outbound_guard.app.addresses import keep_resting, keep_warming, refusal_notes, senders_of_mail
 from outbound_guard.app.parts import Child, Parts, until_told
+from outbound_guard.app.signing import report_marks
 from outbound_guard.config import Config
 from outbound_guard.delivery import Delivery
 from outbound_guard.delivery.bounce import CODE
@@ -16,9 +17,10 @@ from outbound_guard.delivery.retry import Outcome
 from outbound_guard.ledger.records import HeldChange
 from outbound_guard.mail import Sender, Submission, Verdict
 from outbound_guard.recording import Recorder
+from outbound_guard.reply import Reply
 from outbound_guard.reputation import NO_PROFILE
 from outbound_guard.spool import Entry
-from outbound_guard.verdict import HOLD, RELAY, Held
+from outbound_guard.verdict import HOLD, Held
 
 
 async def run(config: Config, child: Child) -> None:
@@ -28,11 +30,17 @@ async def run(config: Config, child: Child) -> None:
         pipeline = await parts.judging()
         metrics, clock = parts.metrics, parts.clock
         delivery = Delivery(
-            config, hostname=parts.hostname, clock=clock, count=metrics.count, refused=refusal_notes(parts)
+            config,
+            hostname=parts.hostname,
+            clock=clock,
+            count=metrics.count,
+            refused=refusal_notes(parts),
+            processes=senders_of_mail(parts),
         )
         stack.push_async_callback(delivery.close)
         parts.watch_next_hops(delivery)
         keep_resting(parts, delivery)
+        keep_warming(parts, delivery, pipeline.reputation.state)
         recorder = Recorder(
             parts.journal, parts.log, metrics, pipeline.directory, observe=parts.observe, tape=parts.tape()
         )
@@ -48,21 +56,45 @@ async def run(config: Config, child: Child) -> None:
                 return Verdict(HOLD, entry.score, entry.code, (), "the memory is away", wait=pipeline.policy.hold.wait)
             return judgement.verdict
 
+        def way(entry: Entry) -> tuple[str, str]:
+            """Pool that it is pinned to, and class: what the sender is by now, not when the message came in."""
+            if entry.code == CODE:
+                return "", "bounces"
+            class_ = entry.meta.get("class", "")
+            if class_ not in ("bounces", "forwarded"):
+                class_ = pipeline.classes.known(entry.account, entry.sender) or class_
+            return pipeline.directory.pool(entry.sender, entry.account, clock.now()), class_
+
         def stopped(entry: Entry) -> bool:
-            # Mail that a person released goes out whatever became of its sender since.
-            queued_by_us = entry.action == RELAY and entry.code != CODE
-            return queued_by_us and bool(pipeline.directory.suspended(entry.sender, entry.account))
+            return entry.code != CODE and bool(pipeline.directory.suspended(entry.sender, entry.account))
 
         def on_result(entry: Entry, outcome: Outcome) -> None:
             now, replies = clock.now(), (outcome.reply,)
             result = Result(replies, outcome.peer, source=outcome.source)
             about = entry.meta.get("about", "") if entry.code == CODE else ""
-            recorder.delivered(entry.id, now, (outcome.recipient,), result, given_up=outcome.final, about=about)
+            recorder.delivered(
+                entry.id,
+                now,
+                (outcome.recipient,),
+                result,
+                given_up=outcome.final,
+                about=about,
+                account="" if entry.code == CODE else entry.account,
+            )
             if outcome.final:
                 metrics.observe("delivery_seconds", now - entry.received)
             # What the DNS settles for good (no such domain) is an answer too, though no server gave it.
             if (outcome.peer or outcome.reply.permanent) and entry.code != CODE:
                 pipeline.learning.answered(_sender(entry), NO_PROFILE, now, replies)
+
+        lists = parts.suppression()
+
+        def withheld(entry: Entry, recipients: tuple[str, ...]) -> dict[int, Reply]:
+            # A report goes to the account itself.
+            if lists is None or parts.observe or entry.code == CODE:
+                return {}
+            answers = [lists.answer(entry.account, to, entry.id) for to in recipients]
+            return {place: reply for place, reply in enumerate(answers) if reply is not None}
 
         def on_review(entry: Entry, verdict: Verdict | None, outcome: str) -> None:
             change = {"quarantined": "quarantine"}.get(outcome, outcome)
@@ -80,8 +112,13 @@ async def run(config: Config, child: Child) -> None:
             hostname=parts.hostname,
             review=review,
             stopped=stopped if not parts.observe else None,
+            withheld=withheld,
+            outgoing=report_marks(parts),
             on_result=on_result,
             on_review=on_review,
+            way=way,
+            destination=lambda entry, left: delivery.destination(left, *way(entry)),
+            outlook=delivery.outlook,
         )
 
         async def measure() -> None:

@@ -101,21 +101,18 @@ async def _listen(parts: Parts, intake: Intake, ready: Callable[[], bool]) -> No
     if descriptor is None:
         return
     trusted = networks(parts.config.feedback.trusted)
-    # One at a time: a hostile one must not take all of a process that has other work.
-    turn = asyncio.Lock()
 
     async def accept(submission: Submission) -> Reply:
         if not ready():
             return _LATER
         try:
-            async with turn:
-                taken = await take(
-                    submission.content,
-                    intake,
-                    source=f"smtp {submission.client_ip}",
-                    trusted=contains(trusted, submission.client_ip),
-                    mail_from=submission.envelope.mail_from,
-                )
+            taken = await take(
+                submission.content,
+                intake,
+                source=f"smtp {submission.client_ip}",
+                trusted=contains(trusted, submission.client_ip),
+                mail_from=submission.envelope.mail_from,
+            )
         except (LedgerError, OSError) as error:
             _log.error("a report cannot be taken for now: %s", error)
             return _LATER

@@ -18,9 +18,12 @@ import msgspec
 
 from outbound_guard.accounts import Identifier, Tokens, secret
 from outbound_guard.accounts.directory import Directory
+from outbound_guard.accounts.suppressed import Suppressed
+from outbound_guard.app.classes import class_news
 from outbound_guard.clock import SystemClock
 from outbound_guard.config import Config, ConfigError, load, policy_of, used
 from outbound_guard.content.packaged import model_of
+from outbound_guard.content.urls import registrable
 from outbound_guard.delivery import Delivery, answers
 from outbound_guard.ledger.database import Ledger, url_of
 from outbound_guard.ledger.journal import Journal
@@ -29,6 +32,7 @@ from outbound_guard.maillog import MailLog
 from outbound_guard.metrics import Metrics
 from outbound_guard.pipeline import Pipeline
 from outbound_guard.reputation import Reputation
+from outbound_guard.reputation.sender_classes import SenderClasses
 from outbound_guard.scanners import Scanners
 from outbound_guard.spool import Spool
 from outbound_guard.state import State
@@ -86,6 +90,7 @@ class Parts:
     async def judging(self) -> Pipeline:
         """The pipeline with its memory and directory; kept fresh in the background until the stack closes."""
         answers.packaged()  # Read now, so that the first refusal does not wait for it.
+        registrable("mail.example.org")  # Likewise, for the first link.
         config = self.config
         ledger = Ledger(url_of(config.ledger.url, config.data_dir))
         self.stack.callback(ledger.close)
@@ -93,6 +98,7 @@ class Parts:
         self.stack.push_async_callback(state.close)
         directory = Directory(ledger, self.clock)
         await directory.refresh()
+        classes = SenderClasses(self.journal.append)
         learned = InForce(ledger) if config.policy.learn else None
         identifier = Identifier(config, directory.account_of)
         pipeline = Pipeline(
@@ -103,6 +109,7 @@ class Parts:
             model=model_of(config),
             observe=self.observe,
             scanners=self._scanners(),
+            classes=classes,
         )
 
         async def weigh() -> None:
@@ -120,7 +127,23 @@ class Parts:
             self.metrics.gauge("state_up", float(state.up))
 
         self.every(1.0, keep_fresh)
+        self.every(1.0, class_news(ledger, classes))
         return pipeline
+
+    def suppression(self) -> Suppressed | None:
+        """The suppression lists, if mail is refused because of them; kept fresh until the stack closes."""
+        if self.config.feedback.suppress != "refuse":
+            return None
+        ledger = Ledger(url_of(self.config.ledger.url, self.config.data_dir))
+        self.stack.callback(ledger.close)
+        lists = Suppressed(ledger)
+
+        async def keep_fresh() -> None:
+            await lists.refresh()
+            self.metrics.gauge("suppressed_recipients", len(lists))
+
+        self.every(1.0, keep_fresh)
+        return lists
 
     def tape(self) -> Tape | None:
         """Where the traffic is recorded, if the configuration asks for that; closed with the stack."""
@@ -200,10 +223,14 @@ class Parts:
         self.every(1.0, journal)
         self.background(self.metrics.keep_flushing())
 
-    def on_reload(self, pipeline: Pipeline) -> None:
-        """Read the policy again on SIGHUP; one that cannot be used changes nothing, and the log says so."""
+    def on_reload(self, pipeline: Pipeline, also: Callable[[], None] = lambda: None) -> None:
+        """Read the policy again on SIGHUP; one that cannot be used changes nothing, and the log says so.
+
+        `also` is called too.
+        """
 
         def reload() -> None:
+            also()
             try:
                 pipeline.use(policy_of(load(Path(self.config.path))))
                 _log.info("policy reloaded")

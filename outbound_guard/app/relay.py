@@ -7,15 +7,16 @@ import contextlib
 import gc
 import socket
 import time
-from collections.abc import Callable
 
 from outbound_guard.accounts import secret
 from outbound_guard.actions import Actions, Outcome
-from outbound_guard.app.addresses import keep_resting, refusal_notes
+from outbound_guard.app.addresses import keep_resting, keep_warming, refusal_notes, senders_of_mail
+from outbound_guard.app.certificates import keep_certificates
 from outbound_guard.app.parts import Child, Parts, until_told
-from outbound_guard.config import Config, ConfigError
+from outbound_guard.app.signing import signer
+from outbound_guard.config import Config
 from outbound_guard.delivery import Delivery
-from outbound_guard.edge import Edge, Passwords, Sessions, tls_context
+from outbound_guard.edge import Edge, Guesses, Passwords, Room, Sessions, certificate_of
 from outbound_guard.mail import Submission, domain_of
 from outbound_guard.recording import Recorder
 from outbound_guard.reply import Reply, suspended_login
@@ -25,24 +26,6 @@ _HANDED_OVER = 0.05
 """Seconds."""
 _DRAIN = 10.0
 """Seconds that messages in flight get when the process is told to stop; the supervisor kills it after 12."""
-
-
-def signer(config: Config) -> Callable[[list[bytes], Judgement], list[bytes]]:
-    """Signs messages that are ready to go. Raises ConfigError."""
-    # Only those who sign need the library, and have to wait for it.
-    try:
-        from outbound_guard.delivery.dkim import Signer
-    except ImportError as error:
-        raise ConfigError(f"dkim: to sign, the Python package cryptography must be installed: {error}") from error
-
-    keys = Signer(config, secret(config.data_dir))
-
-    def signed(content: list[bytes], judgement: Judgement) -> list[bytes]:
-        message = judgement.message
-        received = judgement.submission.received
-        return keys.sign(content, message.from_address, judgement.sender, message.fingerprint, received)
-
-    return signed
 
 
 async def run(config: Config, child: Child) -> None:
@@ -58,11 +41,14 @@ async def run(config: Config, child: Child) -> None:
             count=metrics.count,
             refused=refusal_notes(parts),
             patience=config.delivery.patience,
+            processes=senders_of_mail(parts),
         )
         stack.push_async_callback(delivery.close)
         parts.watch_next_hops(delivery)
         keep_resting(parts, delivery)
+        keep_warming(parts, delivery, pipeline.reputation.state)
         signing = {"signed": signer(config)} if config.dkim else {}
+        lists = parts.suppression()
         actions = Actions(
             delivery,
             parts.spool,
@@ -71,6 +57,7 @@ async def run(config: Config, child: Child) -> None:
             to_strip=pipeline.identifier.to_strip,
             first_retry=config.delivery.retry[0] if config.delivery.retry else 0.0,
             observe=parts.observe,
+            suppressed=lists.answer if lists is not None else None,
             **signing,
         )
         recorder = Recorder(
@@ -95,11 +82,30 @@ async def run(config: Config, child: Child) -> None:
             account = pipeline.directory.account_of(name) or domain_of(name) or name
             return suspended_login() if pipeline.directory.suspended(name, account) else None
 
+        # Where the login says whose mail it is, whatever else is in it, a recipient is refused at once.
+        by_login = lists is not None and (not config.identity or config.identity[0].from_ == "sasl")
+
+        def suppressed(login: str, recipient: str) -> Reply | None:
+            if lists is None or not by_login or parts.observe:
+                return None
+            name = login.lower()
+            return lists.answer(pipeline.directory.account_of(name) or domain_of(name) or name, recipient)
+
         loop = asyncio.get_running_loop()
-        sessions = Sessions(config.limits)
-        passwords = Passwords(config.resolve(config.auth.passwords), clock) if config.auth.passwords else None
+        incoming = config.data_dir / "incoming"
+        incoming.mkdir(mode=0o700, exist_ok=True)
+        sessions = Sessions(config.limits, Room(config.limits.memory, incoming, config.spool.free_bytes))
+        passwords = None
+        if config.auth.passwords:
+            key = secret(config.data_dir)
+            guesses = Guesses(config.auth, key, clock, pipeline.reputation.state)
+            passwords = Passwords(config.resolve(config.auth.passwords), clock, guesses, metrics.count)
         servers = []
+        certificates = []
         for index, listener in enumerate(config.listener):
+            certificate = certificate_of(listener, config)
+            if certificate:
+                certificates.append((listener.address, certificate))
             edge = Edge(
                 config,
                 listener,
@@ -109,19 +115,22 @@ async def run(config: Config, child: Child) -> None:
                 admit=admit,
                 passwords=passwords,
                 sessions=sessions,
-                tls=tls_context(listener, config),
+                tls=certificate.context if certificate else None,
                 count=metrics.count,
+                suppressed=suppressed,
             )
             listening = socket.socket(fileno=child.fds[str(index)])
-            server = await loop.create_server(edge.protocol, sock=listening, **edge.server_arguments())
+            server = await loop.create_server(edge.protocol, sock=listening)
             servers.append(server)
 
         async def measure() -> None:
             metrics.gauge("sessions", len(sessions))
+            metrics.gauge("smtp_memory_bytes", sessions.room.used)
+            metrics.gauge("smtp_on_disk_bytes", sessions.room.on_disk)
 
         parts.every(1.0, measure)
         parts.measure()
-        parts.on_reload(pipeline)
+        parts.on_reload(pipeline, keep_certificates(parts, certificates))
         # What is loaded now stays; looking through it again and again costs a tenth of each message.
         gc.collect()
         gc.freeze()

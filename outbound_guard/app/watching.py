@@ -12,7 +12,7 @@ from outbound_guard.blocklist import findings
 from outbound_guard.blocklist.asking import Asking
 from outbound_guard.blocklist.identity import identities
 from outbound_guard.blocklist.lists import lists_of
-from outbound_guard.blocklist.own import customers_of, family_of, own_subjects, pools_of
+from outbound_guard.blocklist.own import customers_of, family_of, greetings_of, own_subjects, pools_of
 from outbound_guard.blocklist.rule import IN_USE, KEPT, RESTING
 from outbound_guard.blocklist.watch import Watch
 from outbound_guard.dns import Questions
@@ -124,7 +124,7 @@ def watch_addresses(parts: Parts, ledger: Ledger, ready: Callable[[], bool]) -> 
         watched = [address for address in addresses if address in watch.subjects]
         looked_at = [address for address in watched if not only or address in only]
         domains = [name for name in watch.subjects if family_of(name) == "domain" and name not in customers]
-        found = await identities(Questions(config.dns.resolvers), looked_at, domains, helo)
+        found = await identities(Questions(config.dns.resolvers), looked_at, domains, helo, greetings_of(config))
         known = findings.merged(known, found, parts.clock.now(), only=dict.fromkeys(watched))
         problems = [one.identity.problems for one in known.found.values()]
         parts.metrics.gauge("own_addresses_objectionable", sum(map(bool, problems)))

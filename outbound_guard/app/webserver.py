@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from outbound_guard.app.certificates import keep_certificates
 from outbound_guard.app.parts import Parts
 from outbound_guard.app.settling import settled
 from outbound_guard.blocklist.watch import Watch
@@ -19,6 +20,9 @@ from outbound_guard.config import Config, ConfigError
 from outbound_guard.console import Tools, application
 from outbound_guard.desk.people.access import Access
 from outbound_guard.desk.policy.backtests import Backtests
+from outbound_guard.desk.queue.desk import QueueDesk
+from outbound_guard.edge import Certificate
+from outbound_guard.feedback import Intake
 from outbound_guard.ledger.database import Ledger, url_of
 from outbound_guard.ledger.scribe import Scribe
 from outbound_guard.reputation import Reputation
@@ -42,10 +46,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_console(parts: Parts, writer: Ledger, scribe: Scribe, watch: Watch | None = None) -> None:
+async def serve_console(
+    parts: Parts, writer: Ledger, scribe: Scribe, watch: Watch | None = None, feedback: Intake | None = None
+) -> None:
     """Serve pages and API in the background until the stack closes. `writer` is the scribe's ledger.
 
-    `watch` asks the blocklists about our addresses.
+    `watch` asks the blocklists about our addresses, `feedback` takes reports in.
 
     Does nothing if the supervisor handed no socket on (`console.address` is empty). Raises ConfigError.
     """
@@ -74,6 +80,8 @@ async def serve_console(parts: Parts, writer: Ledger, scribe: Scribe, watch: Wat
     backtests = Backtests(config, parts.clock, parts.journal)
     await asyncio.to_thread(backtests.interrupted)
     parts.stack.push_async_callback(backtests.close)
+    queue = QueueDesk(parts.spool, parts.journal, parts.clock, config.delivery, parts.hostname)
+    parts.stack.push_async_callback(queue.close)
     tools = Tools(
         config=config,
         clock=parts.clock,
@@ -84,13 +92,21 @@ async def serve_console(parts: Parts, writer: Ledger, scribe: Scribe, watch: Wat
         reputation=Reputation(state),
         metrics=parts.metrics,
         backtests=backtests,
+        queue=queue,
+        feedback=feedback,
         watch=watch,
         settle=settle,
         reload=reload,
     )
     listening = socket.socket(fileno=descriptor)
     parts.stack.callback(listening.close)
-    server = _Server(_settings(config, tools, access))
+    settings = _settings(config, tools, access)
+    if config.console.certificate:
+        console = config.console
+        certificate = Certificate(config.resolve(console.certificate), config.resolve(console.private_key), "console")
+        settings.ssl = certificate.context
+        keep_certificates(parts, [("console", certificate)])
+    server = _Server(settings)
     serving = asyncio.get_running_loop().create_task(server.serve(sockets=[listening]))
 
     async def stop() -> None:

@@ -46,7 +46,7 @@ def load(data_dir: Path) -> Findings:
     """Those of the last look; empty if there was none, or if they cannot be read."""
     try:
         return msgspec.json.decode(path_of(data_dir).read_bytes(), type=Findings)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return Findings()
 
 

@@ -8,7 +8,7 @@ from.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -39,23 +39,31 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def identities(
-    questions: Questions, addresses: Sequence[str], domains: Sequence[str], helo: str
+    questions: Questions,
+    addresses: Sequence[str],
+    domains: Sequence[str],
+    helo: str,
+    named: Mapping[str, str] | None = None,
 ) -> list[Identity]:
     """The identity of each address, for mail of these domains and of the greeting's own name.
 
-    `helo` is empty for addresses that others greet from.
+    `helo` is empty for addresses that others greet from; `named` are those that greet with a name of their own.
     """
     free = asyncio.Semaphore(_AT_ONCE)
-    names = list(dict.fromkeys([*domains, helo] if "." in helo else domains))
 
     async def one(address: str) -> Identity:
         async with free:
-            return await _identity(questions, address, names, helo)
+            own = named.get(address, "") if named else ""
+            greeting = own or helo
+            names = list(dict.fromkeys([*domains, greeting] if "." in greeting else domains))
+            return await _identity(questions, address, names, greeting, own=bool(own))
 
     return list(await asyncio.gather(*[one(address) for address in addresses]))
 
 
-async def _identity(questions: Questions, address: str, domains: Sequence[str], helo: str) -> Identity:
+async def _identity(
+    questions: Questions, address: str, domains: Sequence[str], helo: str, *, own: bool = False
+) -> Identity:
     problems: list[str] = []
     unknown: list[str] = []
     kind = "AAAA" if ":" in address else "A"
@@ -72,6 +80,9 @@ async def _identity(questions: Questions, address: str, domains: Sequence[str], 
             problems.append("it has no reverse name (PTR)")
         elif not confirmed:
             problems.append(f"its reverse name {names[0]} does not lead back to it")
+        if own and names and helo not in names:
+            # Where each address has its own name, nothing speaks against the two being the same.
+            problems.append(f"it greets as {helo}, and its reverse name is {names[0]}")
     except NoAnswer as no_answer:
         unknown.append(f"reverse name: {no_answer}")
     try:

@@ -51,6 +51,13 @@ def pools_of(config: Config) -> dict[str, tuple[str, ...]]:
     }
 
 
+def greetings_of(config: Config) -> dict[str, str]:
+    """What source addresses say in EHLO, of those that do not say server.hostname, by address in its usual form."""
+    names = {subject_of(source): pool.helo for pool in config.delivery.pool for source in pool.source_addresses}
+    names |= {subject_of(table.address): table.helo for table in config.delivery.address if table.helo}
+    return {address: name.rstrip(".").lower() for address, name in names.items() if name}
+
+
 def subject_of(text: str) -> str:
     """An address or domain in its usual form. Raises ValueError if it is neither."""
     text = text.strip()

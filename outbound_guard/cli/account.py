@@ -1,9 +1,10 @@
-"""`account list|show|suspend|resume|limit|exempt` (more in account_data): customers, and the senders inside them."""
+"""`account list|show|suspend|resume|limit|exempt|pin|unpin` (more in account_data): customers, and their senders."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from outbound_guard.config import Limit
 if TYPE_CHECKING:
     from outbound_guard.desk.accounts.view import AccountView
     from outbound_guard.ledger.database import Ledger
+    from outbound_guard.ledger.records import Standing
 
 
 STATES = ("suspended", "senders", "probation", "limited", "exempt", "held")
@@ -52,6 +54,11 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     limit.add_argument("--none", action="store_true", help="the inherited limits again")
     exempt = _act(acts, common, "exempt", "neither hold nor refuse its mail for a time", _exempt)
     _add_end(exempt, "the exemption ends")
+
+    pin = _act(acts, common, "pin", "send its mail by one egress pool, whatever its class", _pin)
+    pin.add_argument("pool", metavar="POOL", help="a pool of the configuration")
+    _add_end(pin, "the pin ends")
+    _act(acts, common, "unpin", "send its mail by the pool of its class again", _unpin)
 
     account_data.add(acts, common)
 
@@ -115,7 +122,7 @@ def _counts(day: dict[str, int]) -> str:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from outbound_guard.config import policy_of
+    from outbound_guard.config import policy_of, pools_of
     from outbound_guard.desk.accounts.lists import account_show
     from outbound_guard.desk.accounts.view import account_view
 
@@ -132,21 +139,25 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(msgspec.to_builtins(view) | found)
     else:
-        _print_view(view, found)
+        _print_view(view, found, pools_of(room.config))
     return 0
 
 
-def _print_view(view: AccountView, found: dict[str, Any]) -> None:
+def _print_view(view: AccountView, found: dict[str, Any], pools: Sequence[str]) -> None:
     print_fields([(view.scope, view.subject)])
     if view.scope == "sender":
         print_fields([("account", view.account)])
     print_fields([(name, getattr(view, name)) for name in ("name", "contact", "note")])
     class_ = f"{view.class_.name}: {view.class_.reason}" if view.class_ else "not known: the state cannot be reached"
+    pin = view.on("pinned")
+    lost = "" if pin is None or pin.pool in pools else ", which does not exist: its mail goes by its class"
     suspicion = f"{view.habit.suspicion:.1f}" if view.habit else ""
     marks = ", ".join(f"{mark.name} {mark.at:.1f}" for mark in view.thresholds)
     print_fields(
         [
             ("class", class_),
+            ("way out", view.way_back),
+            ("pinned to", f"{pin.pool}{lost}" if pin else ""),
             ("suspicion", f"{suspicion} ({marks})" if suspicion else ""),
             ("senders", some(view.patterns if view.scope == "account" else (), 10)),
             ("held", view.held),
@@ -161,9 +172,13 @@ def _print_view(view: AccountView, found: dict[str, Any]) -> None:
         (
             ("time", "what", "subject", "by", "until", "reason"),
             [
-                (when(s.time), s.change, s.subject, s.by, when(s.until), s.reason or _limits(s.limits))
+                (when(s.time), _changed(s), s.subject, s.by, when(s.until), s.reason or _limits(s.limits))
                 for s in view.history
             ],
+        ),
+        (
+            ("time", "sender", "class", "before", "reason"),
+            [(when(c.time), c.sender, c.class_to, c.class_from, c.reason) for c in view.changes],
         ),
         (
             ("note", "time", "by", "about", "text"),
@@ -181,6 +196,10 @@ def _print_view(view: AccountView, found: dict[str, Any]) -> None:
         if rows:
             print()
             print_table(heading, rows)
+
+
+def _changed(standing: Standing) -> str:
+    return f"{standing.change} to {standing.pool}" if standing.pool else standing.change
 
 
 def _limits(limits: dict[str, int]) -> str:
@@ -213,20 +232,36 @@ def _exempt(arguments: argparse.Namespace) -> int:
     return _decide(arguments, "exempt", until=_end(arguments, Room(arguments).clock.now()))
 
 
+def _pin(arguments: argparse.Namespace) -> int:
+    if not arguments.reason:
+        arguments.parser.error("a pin needs --reason")
+    return _decide(arguments, "pin", until=_end(arguments, Room(arguments).clock.now()), pool=arguments.pool)
+
+
+def _unpin(arguments: argparse.Namespace) -> int:
+    return _decide(arguments, "unpin")
+
+
 def _decide(
-    arguments: argparse.Namespace, what: str, *, until: float = 0.0, limits: dict[str, int] | None = None
+    arguments: argparse.Namespace,
+    what: str,
+    *,
+    until: float = 0.0,
+    limits: dict[str, int] | None = None,
+    pool: str = "",
 ) -> int:
     """One act on all that were named, and what there is to say about it."""
+    from outbound_guard.config import pools_of
     from outbound_guard.desk.accounts.acts import Act, decide
 
     room = Room(arguments)
     scope = "sender" if arguments.sender else "account"
     subjects = [(scope, subject) for subject in arguments.subjects]
-    act = Act(what=what, by=room.by, reason=arguments.reason, until=until, limits=limits or {})
+    act = Act(what=what, by=room.by, reason=arguments.reason, until=until, limits=limits or {}, pool=pool)
     with room.ledger() as ledger, room.journal() as journal:
         # The customer has mended it; that we were wrong nobody says.
         forget = partial(room.forget, mistake=False)
-        standings = asyncio.run(decide(ledger, journal, room.clock, subjects, act, forget))
+        standings = asyncio.run(decide(ledger, journal, room.clock, subjects, act, forget, pools_of(room.config)))
     if arguments.json:
         found = [{name: getattr(standing, name) for name in standing.__struct_fields__} for standing in standings]
         print_json(found[0] if len(subjects) == 1 else found)
@@ -234,5 +269,6 @@ def _decide(
     for standing in standings:
         end = f" until {when(standing.until)}" if standing.until else ""
         change = "is on probation" if standing.change == "probation" else standing.change
+        change += f" to pool {harmless(standing.pool)}" if standing.pool else ""
         print(f"{scope} {harmless(standing.subject)} {change}{end}")
     return 0

@@ -251,7 +251,7 @@ def _identity(arguments: argparse.Namespace) -> int:
     import msgspec
 
     from outbound_guard.blocklist.identity import identities
-    from outbound_guard.blocklist.own import customers_of, family_of, subject_of
+    from outbound_guard.blocklist.own import customers_of, family_of, greetings_of, subject_of
     from outbound_guard.desk.errors import DeskError
     from outbound_guard.dns import Questions
 
@@ -268,7 +268,7 @@ def _identity(arguments: argparse.Namespace) -> int:
 
     async def ask() -> list[Identity]:
         questions = Questions(config.dns.resolvers)
-        found = await identities(questions, of_account.pop("", []), domains, helo)
+        found = await identities(questions, of_account.pop("", []), domains, helo, greetings_of(config))
         for account, theirs in of_account.items():
             # They greet with a name of their own, for domains of their own.
             names = [name for name, of in customers.items() if of == account and family_of(name) == "domain"]

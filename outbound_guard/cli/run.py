@@ -19,7 +19,9 @@ from outbound_guard.cli import (
     held,
     history,
     message,
+    queue,
     replay,
+    running,
     service,
     setup,
     suppression,
@@ -47,8 +49,8 @@ def parser() -> argparse.ArgumentParser:
         )
     top.add_argument("--version", action="version", version=f"outbound-guard {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    mail = (explain, replay, train, held, message, weights, account, feedback, suppression)
-    for group in (service, *mail, user, blocklist, case, history, setup, answers):
+    mail = (explain, replay, train, held, queue, message, weights, account, feedback, suppression)
+    for group in (service, running, *mail, user, blocklist, case, history, setup, answers):
         group.add(commands, common)
     return top
 

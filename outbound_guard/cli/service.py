@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from outbound_guard.cli.room import configuration
+from outbound_guard.cli.room import configuration, note
 
 ROLES = ("all", "relay", "delivery", "console")
 
@@ -32,6 +32,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from outbound_guard.blocklist.lists import lists_of
     from outbound_guard.blocklist.own import own_subjects
     from outbound_guard.cli.terminal import print_json
+    from outbound_guard.config.secrets import exposed
     from outbound_guard.content.packaged import model_of
 
     loaded = configuration(arguments)
@@ -39,6 +40,8 @@ def _check(arguments: argparse.Namespace) -> int:
     model_of(loaded)
     lists_of(loaded)
     own_subjects(loaded)
+    for sentence in exposed(loaded):
+        note(sentence)
     if arguments.json:
         print_json({"ok": True, "file": loaded.path})
     else:

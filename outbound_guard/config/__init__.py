@@ -10,6 +10,7 @@ from pathlib import Path
 
 from outbound_guard.config.addresses import Network, contains, host_port, networks
 from outbound_guard.config.checks import check, check_policy
+from outbound_guard.config.delivery import Address, Delivery, Pool
 from outbound_guard.config.policy import (
     Allow,
     Defer,
@@ -29,7 +30,6 @@ from outbound_guard.config.settings import (
     Cases,
     Config,
     Console,
-    Delivery,
     Dkim,
     Dns,
     Identity,
@@ -38,7 +38,6 @@ from outbound_guard.config.settings import (
     Listener,
     Metrics,
     PolicyFile,
-    Pool,
     Recording,
     Scanner,
     Server,
@@ -48,6 +47,7 @@ from outbound_guard.config.settings import (
 
 __all__ = [
     "PACKAGED_IDENTITY",
+    "Address",
     "Allow",
     "Auth",
     "Blocklist",
@@ -89,6 +89,7 @@ __all__ = [
     "load_policy",
     "networks",
     "policy_of",
+    "pools_of",
 ]
 
 
@@ -130,6 +131,13 @@ def load_policy(path: Path) -> Policy:
     except Mistake as mistake:
         raise ConfigError(f"{path}: {mistake}") from None
     return policy
+
+
+def pools_of(config: Config) -> tuple[str, ...]:
+    """The names of the egress pools, in the order of the configuration."""
+    return tuple(pool.name for pool in config.delivery.pool) or (
+        (Pool().name,) if config.delivery.mode == "direct" else ()
+    )
 
 
 def policy_of(config: Config) -> Policy:

@@ -10,11 +10,11 @@ import re
 from outbound_guard.config.addresses import networks
 from outbound_guard.config.files import certificate, readable
 from outbound_guard.config.policy import Policy
+from outbound_guard.config.pool_checks import check_pools
 from outbound_guard.config.reading import Mistake
-from outbound_guard.config.settings import Config, Delivery, Identity, Scanner
-from outbound_guard.config.values import endpoint, ip_address, network_list, numbers, positive, resolver_address
+from outbound_guard.config.settings import Config, Identity, Scanner
+from outbound_guard.config.values import HOST, endpoint, ip_address, network_list, numbers, positive, resolver_address
 
-_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _FIELD_NAME = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322 2.2
 # Without these a message would not be the same any more, or no message at all.
 _KEEP = re.compile(
@@ -28,14 +28,18 @@ def check(config: Config) -> None:
     """The whole configuration file."""
     numbers("", config)
     name = config.server.hostname
-    if name and not (len(name) <= 253 and _HOST.fullmatch(name)):
+    if name and not (len(name) <= 253 and HOST.fullmatch(name)):
         raise Mistake("server.hostname", f'"{name}" is no host name; expected one like "guard.example.net"')
     _listeners(config)
     _auth(config)
     for number, rule in enumerate(config.identity):
         _identity(f"identity[{number}]", rule)
     positive("limits", config.limits, "message_size", "recipients", "connections", "connections_per_address")
-    positive("limits", config.limits, "idle_seconds", "data_seconds", "errors", "auth_tries", "hops")
+    positive("limits", config.limits, "idle_seconds", "data_seconds", "errors", "auth_tries", "hops", "commands")
+    if config.limits.header_size < 16_384:
+        raise Mistake("limits.header_size", f"{config.limits.header_size} is too small for real mail; at least 16384")
+    if config.limits.memory < 1_048_576:
+        raise Mistake("limits.memory", f"{config.limits.memory} is too small; at least 1048576")
     if config.limits.message_size < 65_536:
         # RFC 5321 4.5.3.1.7: a server must be able to take 64K octets.
         raise Mistake("limits.message_size", f"{config.limits.message_size} is too small; at least 65536")
@@ -106,7 +110,7 @@ def _is_domain(text: str) -> bool:
         name = text.encode("idna").decode().rstrip(".")
     except UnicodeError:
         return False
-    return bool(_HOST.fullmatch(name)) and "." in name and len(name) <= 200 and not name.rpartition(".")[2].isdigit()
+    return bool(HOST.fullmatch(name)) and "." in name and len(name) <= 200 and not name.rpartition(".")[2].isdigit()
 
 
 def _cases(config: Config) -> None:
@@ -149,7 +153,7 @@ def _scanners(config: Config) -> None:
 def _uribl(where: str, scanner: Scanner) -> None:
     if scanner.address:
         raise Mistake(f"{where}.address", 'means nothing for kind = "uribl"; its servers are those of [dns]')
-    if "." not in scanner.zone or len(scanner.zone) > 128 or not _HOST.fullmatch(scanner.zone):
+    if "." not in scanner.zone or len(scanner.zone) > 128 or not HOST.fullmatch(scanner.zone):
         raise Mistake(f"{where}.zone", f'"{scanner.zone}" is no zone; expected one like "dbl.example.org"')
     for code in scanner.codes:
         try:
@@ -178,9 +182,12 @@ def check_policy(policy: Policy) -> None:
                 f"{getattr(steps, upper):g} is below {lower} ({getattr(steps, lower):g}); they must rise: "
                 f"{' <= '.join(names)}",
             )
-    positive("hold", policy.hold, "wait", "longest")
+    positive("hold", policy.hold, "wait", "longest", "slice_wait")
     if policy.hold.longest < policy.hold.wait:
         raise Mistake("hold.longest", f"{policy.hold.longest:g} is shorter than hold.wait ({policy.hold.wait:g})")
+    if policy.hold.slice_growth < 2:
+        # Less than what was answered already would be no growth.
+        raise Mistake("hold.slice_growth", f"{policy.hold.slice_growth:g} is below 2")
     positive("defer", policy.defer, "retry_after")
     if not 0 < policy.probation.thresholds <= 1:
         raise Mistake("probation.thresholds", f"{policy.probation.thresholds:g} is not above 0, at most 1")
@@ -205,8 +212,10 @@ def _listeners(config: Config) -> None:
         _own_address(f"{where}.address", listener.address, taken)
         network_list(f"{where}.trusted", listener.trusted)
         for key in ("proxy_protocol", "xclient"):
-            if getattr(listener, key):
-                raise Mistake(f"{where}.{key}", "is not available yet; leave it empty")
+            network_list(f"{where}.{key}", getattr(listener, key))
+            for text in getattr(listener, key):
+                if networks([text])[0].prefixlen == 0:
+                    raise Mistake(f"{where}.{key}", f'"{text}" lets everybody choose an address; name your own hosts')
         for network, text in zip(networks(listener.trusted), listener.trusted, strict=True):
             if network.prefixlen == 0:
                 raise Mistake(f"{where}.trusted", f'"{text}" makes an open relay; name the networks of your servers')
@@ -235,6 +244,7 @@ def _own_address(where: str, text: str, taken: dict[str, str]) -> None:
 
 
 def _auth(config: Config) -> None:
+    positive("auth", config.auth, "tries_per_address", "tries_per_login", "tries_seconds")
     if config.auth.passwords:
         readable(config, "auth.passwords", config.auth.passwords)
     for number, pattern in enumerate(config.auth.server_logins):
@@ -313,7 +323,7 @@ def _delivery(config: Config) -> None:
             'mode is "smarthost", but no [[delivery.pool]] names a smarthost; '
             'name one, or say mode = "sink" to write mail to data_dir/sink instead of sending it',
         )
-    _pools(delivery, config)
+    check_pools(config)
 
 
 def _dkim(config: Config) -> None:
@@ -322,42 +332,9 @@ def _dkim(config: Config) -> None:
         where = f"dkim[{number}]"
         if not _is_domain(table.domain) or not table.domain.isascii():
             raise Mistake(f"{where}.domain", f'"{table.domain}" is no domain; expected one like "example.net"')
-        if not _HOST.fullmatch(table.selector) or len(table.selector) > 63:
+        if not HOST.fullmatch(table.selector) or len(table.selector) > 63:
             raise Mistake(f"{where}.selector", f'"{table.selector}" is no selector; expected one like "guard1"')
         pair = (table.domain.lower(), table.selector.lower())
         if known.setdefault(pair, number) != number:
             raise Mistake(f"{where}.selector", f'"{table.selector}" is already that of dkim[{known[pair]}]')
         readable(config, f"{where}.private_key", table.private_key)
-
-
-def _pools(delivery: Delivery, config: Config) -> None:
-    names: dict[str, int] = {}
-    for number, pool in enumerate(delivery.pool):
-        where = f"delivery.pool[{number}]"
-        if not re.fullmatch(r"[\w.-]{1,64}", pool.name):
-            raise Mistake(f"{where}.name", f'"{pool.name}" is no name; expected letters, digits, ".", "-" and "_"')
-        if names.setdefault(pool.name, number) != number:
-            raise Mistake(f"{where}.name", f'"{pool.name}" is already the name of delivery.pool[{names[pool.name]}]')
-        if delivery.mode == "smarthost" and not pool.smarthosts:
-            raise Mistake(f"{where}.smarthosts", 'is empty; expected for example ["smtp.example.net:25"]')
-        for place, smarthost in enumerate(pool.smarthosts):
-            host, port = endpoint(f"{where}.smarthosts[{place}]", smarthost, "smtp.example.net:25")
-            if not port:
-                raise Mistake(
-                    f"{where}.smarthosts[{place}]", f'"{smarthost}" has no port to connect to; usually 25 or 587'
-                )
-            if ":" in host or host.replace(".", "").isdigit():
-                ip_address(f"{where}.smarthosts[{place}]", host)
-            elif not _HOST.fullmatch(host):
-                raise Mistake(f"{where}.smarthosts[{place}]", f'"{host}" is no host name')
-        for place, address in enumerate(pool.source_addresses):
-            ip_address(f"{where}.source_addresses[{place}]", address)
-        if pool.user and not pool.smarthosts:
-            raise Mistake(f"{where}.user", "is for AUTH to smarthosts, and this pool has none")
-        if bool(pool.user) != bool(pool.password_file):
-            key = "password_file" if pool.user else "user"
-            raise Mistake(f"{where}.{key}", "is missing; AUTH needs user and password_file")
-        for key in ("password_file", "ca_file"):
-            if getattr(pool, key):
-                readable(config, f"{where}.{key}", getattr(pool, key))
-        positive(where, pool, "connections", "connect_seconds", "reply_seconds")

@@ -28,6 +28,12 @@ class Hold(Table, frozen=True):
     """Seconds until a message held on suspicion is looked at again; later a quarter of the time it was held already."""
     longest: float = 21_600.0
     """Seconds after which a hold about volume alone drains, and any other hold waits for a person."""
+    first_slice: int = 3
+    """Messages of a sender that go out before that, of what is held for volume alone, to see the answers; 0: none."""
+    slice_growth: float = 4.0
+    """Once the answers are good, so many recipients may have been let out for each that has answered."""
+    slice_wait: float = 60.0
+    """Seconds between two slices at the least."""
 
 
 class Defer(Table, frozen=True):

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from outbound_guard.config.delivery import Delivery
 from outbound_guard.config.reading import Table
 
 
@@ -33,11 +34,11 @@ class Listener(Table, frozen=True):
     trusted: tuple[str, ...] = ()
     """Networks that may relay without AUTH."""
     proxy_protocol: tuple[str, ...] = ()
-    """Networks that may send a PROXY header."""
+    """Networks of load balancers: each connection from there must begin with a PROXY header (version 1 or 2)."""
     xclient: tuple[str, ...] = ()
-    """Networks that may use XCLIENT."""
+    """Networks that may use XCLIENT: what they say about their clients and their logins is believed."""
     certificate: str = ""
-    """PEM file, chain included; needed for TLS."""
+    """PEM file, chain included; needed for TLS. Read again when it changes."""
     private_key: str = ""
     """PEM file."""
 
@@ -46,9 +47,14 @@ class Auth(Table, frozen=True):
     """[auth]"""
 
     passwords: str = ""
-    """File with lines `user:hash`, argon2 or bcrypt."""
+    """File with lines `user:hash`, argon2 or bcrypt; read again when it changes."""
     server_logins: tuple[str, ...] = ()
     """Patterns (`relay-*`) of logins that belong to MTAs: they name a server, not a sender."""
+    tries_per_address: int = 50
+    """Wrong passwords from one address (IPv6: one /64) within `tries_seconds`, from which on AUTH is answered 454."""
+    tries_per_login: int = 20
+    """The same for one login, from all addresses that have not logged in with it before."""
+    tries_seconds: float = 3600.0
 
 
 class Identity(Table, frozen=True):
@@ -75,11 +81,18 @@ class Limits(Table, frozen=True):
     recipients: int = 1000
     """Of one message; the ones beyond are answered 452."""
     connections: int = 10_000
-    """At once, all listeners together."""
+    """At once, for each relay process, all listeners together."""
     connections_per_address: int = 200
-    """At once."""
+    """At once, for each relay process; of IPv6 from one /64."""
+    memory: int = 134_217_728
+    """Octets of messages in memory, for each relay process. Large ones go to disk while they arrive; beyond it new ones
+    are answered 452."""
+    header_size: int = 524_288
+    """Octets of a message's header section."""
+    commands: int = 200
+    """Commands in a row that bring no message nearer (EHLO, RSET, NOOP, VRFY ...) until the session is closed."""
     idle_seconds: float = 300.0
-    """Silence until a session is closed with 421."""
+    """Until a session is closed with 421: for each command line as a whole, and for a silence inside a message."""
     data_seconds: float = 600.0
     """Longest time one message may take to arrive."""
     errors: int = 20
@@ -120,7 +133,7 @@ class Retention(Table, frozen=True):
     audit: int = 0
     """Who did what, and why."""
     standings: int = 0
-    """The history of suspensions, limits and exemptions; those in force stay."""
+    """The history of suspensions, limits, exemptions, pins and classes; those in force stay."""
     listings: int = 0
     """When our addresses and domains were listed where."""
     cases: int = 0
@@ -138,53 +151,6 @@ class Spool(Table, frozen=True):
     """Seconds after which a message that waits for a person is returned to its sender."""
     hold_warning: float = 86_400.0
     """So many seconds before that end, the console, the mail log and a metric say that it comes; 0: they do not."""
-
-
-class Pool(Table, frozen=True):
-    """[[delivery.pool]]: next hops that do the same work, and the addresses to send from."""
-
-    name: str = "default"
-    smarthosts: tuple[str, ...] = ()
-    """HOST:PORT of the next hops; empty (direct only): the servers of each domain."""
-    source_addresses: tuple[str, ...] = ()
-    """Local addresses to send from; empty: the system picks. With direct, a kind (IPv4, IPv6) that has none is not
-    used."""
-    tls: Literal["none", "opportunistic", "required"] = "opportunistic"
-    """With `required` the certificate must be valid for the smarthost's name."""
-    ca_file: str = ""
-    """Certificates to trust; empty: the system's."""
-    user: str = ""
-    """Login for AUTH to the smarthosts; empty: no AUTH."""
-    password_file: str = ""
-    """File whose first line is the password for AUTH to the smarthosts."""
-    connections: int = 50
-    """At most so many connections per relay process and smarthost."""
-    connect_seconds: float = 10.0
-    reply_seconds: float = 300.0
-    """RFC 5321 4.5.3.2 asks for minutes, not seconds."""
-
-
-class Delivery(Table, frozen=True):
-    """[delivery]"""
-
-    mode: Literal["smarthost", "direct", "sink"] = "smarthost"
-    """smarthost: to the pools; direct: to the MX of each domain; sink: into data_dir/sink, nothing leaves."""
-    retry: tuple[float, ...] = (5, 30, 120, 600, 1800, 3600)
-    """Seconds until the next try; the last repeats until expiry."""
-    expiry: float = 432_000.0
-    """Seconds after which a message that cannot be delivered is returned."""
-    port: int = 25
-    """direct: of the mail servers of the world."""
-    connections: int = 20
-    """direct: at most so many for each process to one server, and to one destination."""
-    patience: float = 20.0
-    """direct: seconds a client waits for a message to get on its way; then it is queued, and the client gets 250."""
-    feedback_id: str = ""
-    """What identifies us in the Feedback-ID field of messages that we sign (5 to 15 letters and digits); empty: no such
-    field."""
-    private_networks: tuple[str, ...] = ()
-    """direct: networks that are not of the internet, whose addresses the DNS may name as mail servers all the same."""
-    pool: tuple[Pool, ...] = ()
 
 
 class Dkim(Table, frozen=True):
@@ -331,6 +297,8 @@ class Feedback(Table, frozen=True):
     """Octets of a report."""
     postfix_logs: tuple[str, ...] = ()
     """Mail logs of next hops (Postfix), which are followed."""
+    suppress: Literal["record", "refuse"] = "record"
+    """record: suppression lists are kept and shown; refuse: an account's mail to recipients on its list is refused."""
 
 
 class Console(Table, frozen=True):

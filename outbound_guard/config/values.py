@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ import msgspec
 
 from outbound_guard.config.addresses import host_port
 from outbound_guard.config.reading import Mistake
+
+HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
+"""A host name."""
 
 
 def numbers(where: str, value: Any) -> None:
@@ -69,3 +73,9 @@ def network_list(where: str, texts: Sequence[str]) -> None:
             raise Mistake(
                 f"{where}[{number}]", f'"{text}" is no network; expected one like "192.0.2.0/24", "192.0.2.7" or "::1"'
             ) from None
+
+
+def host_name(where: str, text: str) -> None:
+    """Raises Mistake unless it is a host name of at most 253 octets."""
+    if not (len(text) <= 253 and HOST.fullmatch(text)):
+        raise Mistake(where, f'"{text}" is no host name; expected one like "out1.example.net"')

@@ -9,6 +9,7 @@ import msgspec
 from litestar import Response, get
 from litestar.params import FromQuery
 
+from outbound_guard.config import pools_of
 from outbound_guard.console import accounts_acts, accounts_data, accounts_directory
 from outbound_guard.console.access import Asked
 from outbound_guard.console.accounts_acts import one_of, policy_in_force
@@ -194,6 +195,7 @@ async def _one(request: Asked, tools: Tools, scope: str, subject: str) -> Respon
         recent=recent,
         here=one_of(scope, subject),
         kinds=CLASS_KINDS,
+        pools=pools_of(tools.config),
         actions=ACTIONS,
         marks=[(name, names[name]) for name in ("watch", "hold", "quarantine", "suspend") if name in names],
         times=_times(recent, tools.clock.now()),

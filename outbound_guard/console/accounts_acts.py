@@ -12,7 +12,7 @@ from litestar.enums import RequestEncodingType
 from litestar.params import Body, FromPath, FromQuery, JSONBody
 from litestar.response import Redirect
 
-from outbound_guard.config import ConfigError, Limit, Policy, policy_of
+from outbound_guard.config import ConfigError, Limit, Policy, policy_of, pools_of
 from outbound_guard.console.access import Asked
 from outbound_guard.console.moments import moment_of
 from outbound_guard.console.pages import back, go, link, page
@@ -23,13 +23,15 @@ from outbound_guard.desk.errors import DeskError
 from outbound_guard.ledger.records import Note, Standing
 from outbound_guard.state import StateDown
 
-What = Literal["suspend", "resume", "limit", "exempt", "probation"]
+What = Literal["suspend", "resume", "limit", "exempt", "probation", "pin", "unpin"]
 WORDS = {
     "suspend": ("Suspend", "All mail is refused from now on: 525 at AUTH, 550 at MAIL. What is held stays held."),
     "resume": ("Resume", "Mail is taken again, and the suspicion is cleared."),
     "limit": ("Limit", "Its own limits take the place of the inherited ones; an empty field inherits."),
     "exempt": ("Exempt", "Mail is neither held nor refused until then, whatever the signals say."),
     "probation": ("Put on probation", "Thresholds are lower and limits small until then."),
+    "pin": ("Pin to a pool", "Its mail leaves by that egress pool, whatever its class."),
+    "unpin": ("Unpin", "Its mail leaves by the pool of its class again."),
 }
 DONE = {
     "suspend": "suspended",
@@ -37,6 +39,8 @@ DONE = {
     "limit": "given limits of their own",
     "exempt": "exempted",
     "probation": "on probation",
+    "pin": "pinned",
+    "unpin": "no longer pinned",
 }
 
 
@@ -58,6 +62,8 @@ class ActRequest(msgspec.Struct, frozen=True, kw_only=True):
     as the policy says; 0: there is none. Of exempt and probation: the end; now or earlier ends it at once."""
     limits: dict[str, int] = {}
     """Of limit: `messages_per_hour` and the like; empty: the inherited ones again."""
+    pool: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    """Of pin: the egress pool."""
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -87,12 +93,12 @@ class NoteForm(msgspec.Struct):
 
 @post("/accounts/act", needs="accounts", status_code=200)
 async def act_api(request: Asked, tools: GivenTools, data: JSONBody[ActRequest]) -> Decided:
-    """Suspend, resume (on probation), limit, exempt or put on probation: accounts or senders, all or none of them."""
+    """Suspend, resume, limit, exempt, put on probation, pin or unpin: accounts or senders, all or none of them."""
     now = tools.clock.now()
     until = data.until or 0.0
     if data.what == "resume" and data.until is None:
         until = now + await _probation(tools) * DAY
-    act = Act(what=data.what, by=request.user.by, reason=data.reason, until=until, limits=data.limits)
+    act = Act(what=data.what, by=request.user.by, reason=data.reason, until=until, limits=data.limits, pool=data.pool)
     standings, remarks = await _carry_out(tools, [(one.scope, one.subject) for one in data.subjects], act)
     return Decided(items=standings, remarks=remarks)
 
@@ -146,7 +152,7 @@ async def act(request: Asked, tools: GivenTools) -> Redirect:
     ends = bool(form.get("end"))
     until = tools.clock.now() if ends else _until(form, tools.clock.now())
     reason = form.get("reason", "").strip() or ("ended" if ends else "")
-    decided = Act(what=what, by=request.user.by, reason=reason, until=until, limits=limits)
+    decided = Act(what=what, by=request.user.by, reason=reason, until=until, limits=limits, pool=form.get("pool", ""))
     _, remarks = await _carry_out(tools, subjects, decided)
     done = "ended" if ends else DONE[what]
     said = f"{subjects[0][1] if len(subjects) == 1 else len(subjects)}: {done}. {' '.join(remarks)}"
@@ -201,6 +207,7 @@ async def _confirm(request: Asked, tools: Tools, what: str, scope: str, subjects
         scope=scope,
         subjects=list(dict.fromkeys(subjects)),
         fields=Limit.__struct_fields__,
+        pools=pools_of(tools.config),
         days=await _probation(tools),
         otherwise=one_of(scope, subjects[0]) if len(subjects) == 1 else "/accounts",
     )
@@ -217,7 +224,7 @@ async def _carry_out(tools: Tools, subjects: list[Subject], act: Act) -> tuple[l
         except StateDown:
             remarks[:] = ["The suspicion stays, since the memory of the relays cannot be reached."]
 
-    standings = await decide(tools.reader, tools.journal, tools.clock, subjects, act, forget)
+    standings = await decide(tools.reader, tools.journal, tools.clock, subjects, act, forget, pools_of(tools.config))
     await tools.settle()
     return standings, remarks
 

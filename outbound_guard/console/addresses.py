@@ -17,6 +17,7 @@ from outbound_guard.console.query import State
 from outbound_guard.console.tools import GivenTools, Tools
 from outbound_guard.desk.addresses import matrix as desk
 from outbound_guard.desk.addresses.matrix import PAGE, Filters, Matrix
+from outbound_guard.desk.addresses.pools import PoolNow, pools_now
 from outbound_guard.desk.addresses.rows import STATES, ListSaid, Subject
 from outbound_guard.desk.addresses.times import ListingTime
 
@@ -68,6 +69,12 @@ class Identities(msgspec.Struct, frozen=True, kw_only=True):
 
     items: list[Found]
     total: int
+
+
+class Pools(msgspec.Struct, frozen=True):
+    """Our egress pools."""
+
+    items: list[PoolNow]
 
 
 class Recheck(msgspec.Struct, frozen=True):
@@ -132,6 +139,12 @@ async def identity_api(tools: GivenTools, page: FromQuery[int] = 1) -> Identitie
     """Reverse names, greeting and SPF of our sending addresses, those with problems first, 50 a page."""
     items, total = await desk.identities(tools.config, offset=(max(page, 1) - 1) * PAGE)
     return Identities(items=items, total=total)
+
+
+@get("/addresses/pools", needs="read")
+async def pools_api(tools: GivenTools) -> Pools:
+    """Our egress pools: classes of sender, addresses with their weights, names, and what they may send today."""
+    return Pools(items=await pools_now(tools.reader, tools.config, tools.reputation.state, tools.clock.now()))
 
 
 @post("/addresses/recheck", needs="cases", status_code=HTTP_202_ACCEPTED)
@@ -204,6 +217,13 @@ async def identity_page(request: Asked, tools: GivenTools, at: FromQuery[int] = 
     )
 
 
+@get("/addresses/pools", needs="read")
+async def pools_page(request: Asked, tools: GivenTools) -> Response[str]:
+    """The egress pools."""
+    pools = await pools_now(tools.reader, tools.config, tools.reputation.state, tools.clock.now())
+    return page(request, "addresses/pools.html", pools=pools, server=tools.config.server.hostname)
+
+
 @post("/addresses/recheck", needs="cases")
 async def recheck(request: Asked, tools: GivenTools) -> Redirect:
     """Have the lists asked now about the addresses that were selected."""
@@ -224,5 +244,5 @@ def _pages(path: str, at: int, total: int, **query: str) -> dict[str, Any]:
     }
 
 
-PAGES = [addresses_page, one_address_page, one_list_page, history_page, identity_page, recheck]
-API = [addresses_api, one_address_api, one_list_api, history_api, identity_api, recheck_api]
+PAGES = [addresses_page, one_address_page, one_list_page, history_page, identity_page, pools_page, recheck]
+API = [addresses_api, one_address_api, one_list_api, history_api, identity_api, pools_api, recheck_api]

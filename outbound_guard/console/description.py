@@ -13,6 +13,8 @@ REFUSALS = {
     "404": "There is no such thing.",
     "409": "The desk does not do that, and says why; nothing was changed.",
     "413": "Too large.",
+    "415": "What was sent is of a kind that is not taken here.",
+    "422": "What was sent is of the right kind, and cannot be read.",
     "503": "The ledger cannot be used right now; mail goes on.",
 }
 """Status codes that every call may answer, each with `{"error": "..."}`."""

@@ -32,8 +32,10 @@ NAVIGATION = (
     # Path, name, key of the keyboard (after `g`), scope.
     ("/", "Now", "n", "read"),
     ("/held", "Held", "h", "read"),
+    ("/queue", "Queue", "q", "read"),
     ("/accounts", "Accounts", "a", "read"),
     ("/messages", "Messages", "m", "read"),
+    ("/feedback", "Feedback", "f", "read"),
     ("/addresses", "Addresses", "d", "read"),
     ("/cases", "Cases", "c", "read"),
     ("/policy", "Policy", "p", "read"),

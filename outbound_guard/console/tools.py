@@ -12,6 +12,8 @@ from outbound_guard.clock import Clock
 from outbound_guard.config import Config
 from outbound_guard.desk.people.users import Settle, at_once
 from outbound_guard.desk.policy.backtests import Backtests
+from outbound_guard.desk.queue.desk import QueueDesk
+from outbound_guard.feedback import Intake
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.journal import Journal
 from outbound_guard.metrics import Metrics
@@ -33,6 +35,9 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     reputation: Reputation
     metrics: Metrics
     backtests: Backtests
+    queue: QueueDesk
+    feedback: Intake | None = None
+    """Takes reports in."""
     watch: Watch | None = None
     """Asks the blocklists about our addresses; None if nobody does."""
     settle: Settle = at_once

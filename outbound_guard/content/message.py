@@ -125,6 +125,10 @@ class Message:
 
     # The body.
 
+    def read(self) -> None:
+        """Read the body now; for a thread, if it is large."""
+        self._read()
+
     def _read(self) -> Body:
         if self._body is None:
             self._body = read_body(self._content, self.headers)

@@ -7,6 +7,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from outbound_guard.content import charset
+from outbound_guard.mail import LARGE
 
 MAX_DEPTH = 9
 """Parts nested deeper are not looked into; a forwarded report with pictures has five levels."""
@@ -142,6 +143,16 @@ def entities(
     return tree.found
 
 
+def _find(content: bytes, delimiter: bytes, start: int, stop: int) -> int:
+    """`content.find`, in steps: where that is done in a thread, others get their turn in between."""
+    while stop - start > LARGE:
+        found = content.find(delimiter, start, start + LARGE)
+        if found >= 0:
+            return found
+        start += LARGE - len(delimiter) + 1
+    return content.find(delimiter, start, stop)
+
+
 class _Tree:
     """The walk through one message: what was found so far."""
 
@@ -214,7 +225,7 @@ class _Tree:
         mark = b"--" + boundary.encode("utf-8", "surrogateescape")
         delimiter = b"\r\n" + mark
         # The line end before a delimiter belongs to it; the first one may stand at the very start of the body.
-        position = start if content.startswith(mark, start) else content.find(delimiter, start, stop) + 2
+        position = start if content.startswith(mark, start) else _find(content, delimiter, start, stop) + 2
         open_at = -1
         tries = MAX_DELIMITERS
         while position >= 2 and tries:
@@ -230,7 +241,7 @@ class _Tree:
                 line_end = content.find(b"\r\n", after, min(stop, after + 1000))
                 open_at = line_end + 2 if line_end >= 0 else stop
                 after = open_at - 2
-            position = content.find(delimiter, after, stop) + 2
+            position = _find(content, delimiter, after, stop) + 2
         if open_at < 0:
             return False
         self.defect("missing_end")

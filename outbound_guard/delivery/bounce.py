@@ -1,4 +1,4 @@
-"""Bounces into the queue: a report is an ordinary message of the spool, with the null sender."""
+"""Reports into the queue: one is an ordinary message of the spool, with the null sender."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from outbound_guard.mail import Envelope, new_id
 from outbound_guard.spool import Entry, Failure, Spool
 
 CODE = "bounce"
-"""The `code` of the entries that are bounces."""
+"""The `code` of the entries that are reports."""
 
 
 def may_bounce(entry: Entry) -> bool:
@@ -20,10 +20,19 @@ def may_bounce(entry: Entry) -> bool:
     return bool(entry.bounce_to and entry.envelope.mail_from)
 
 
-def wants_failures(envelope: Envelope, recipient: str) -> bool:
-    """False if the client asked not to be told that this recipient did not get the message (RFC 3461 4.1)."""
+def wants(envelope: Envelope, recipient: str, kind: dsn.Kind) -> bool:
+    """True if the client wants to be told that of this recipient (RFC 3461 4.1).
+
+    Of whom nothing was said failures are told, and delays, which the standard leaves to us. Success is told only if it
+    was asked for.
+    """
     asked = envelope.asked.get(recipient)
-    return asked is None or not asked.notify or "FAILURE" in asked.notify
+    if asked is None or not asked.notify:
+        return kind is not dsn.RELAYED
+    return _WORDS[kind.action] in asked.notify
+
+
+_WORDS = {dsn.FAILED.action: "FAILURE", dsn.DELAYED.action: "DELAY", dsn.RELAYED.action: "SUCCESS"}
 
 
 async def write_bounce(
@@ -33,8 +42,23 @@ async def write_bounce(
 
     `original` is the message, `now` the time in unix seconds. Returns when the report is on the disk; raises OSError.
     """
-    failures = [failure for failure in failures if wants_failures(entry.envelope, failure.recipient)]
-    if not failures or not may_bounce(entry):
+    return await write_report(spool, entry, dsn.FAILED, failures, original, hostname=hostname, now=now)
+
+
+async def write_report(
+    spool: Spool,
+    entry: Entry,
+    kind: dsn.Kind,
+    told: Sequence[Failure],
+    original: bytes,
+    *,
+    hostname: str,
+    now: float,
+    until: float = 0.0,
+) -> str | None:
+    """`write_bounce` for a report of any kind. `until`: when a delayed message is given up (unix seconds)."""
+    told = [one for one in told if wants(entry.envelope, one.recipient, kind)]
+    if not told or not may_bounce(entry):
         return None
     id_ = new_id(now)
     content = dsn.report(
@@ -42,24 +66,27 @@ async def write_bounce(
         now,
         hostname,
         entry.bounce_to,
-        failures,
+        told,
         original,
         entry.received,
         original_id=entry.id,
         utf8=entry.envelope.smtputf8 or not entry.bounce_to.isascii(),
         envelope=entry.envelope,
+        kind=kind,
+        until=until,
     )
-    bounce = Entry(
+    report = Entry(
         id=id_,
         received=now,
         # RFC 5321 4.5.5: reports go out with the null sender.
         envelope=Envelope("", (entry.bounce_to,), smtputf8=not entry.bounce_to.isascii()),
         account=entry.account,
         sender=entry.sender,
-        subject="Your message could not be delivered",
+        subject=kind.subject,
         code=CODE,
         due=now,
-        meta={"about": entry.id},
+        meta={"about": entry.id, "report": kind.action},
     )
-    await spool.put(bounce, (content,), "incoming", reserve=True)
+    # Only what has gone wrong may use the last of the disk.
+    await spool.put(report, (content,), "incoming", reserve=kind is dsn.FAILED)
     return id_

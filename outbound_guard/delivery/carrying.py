@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from outbound_guard.delivery.attempt import Attempt
 from outbound_guard.delivery.classes import refuses_us
 from outbound_guard.delivery.connection import Broken
@@ -23,6 +25,11 @@ BROKEN = Reply(451, "4.4.2", "OG-BROKEN the connection to the next hop broke, pl
 
 async def carry(hops: Hops, mail: Mail, attempt: Attempt) -> Result:
     """Deliver `mail`, which is not hopeless; one reply for each recipient. Never raises for what the network does."""
+    result = await _carried(hops, mail, attempt)
+    return msgspec.structs.replace(result, relayed=mail.relayed) if mail.relayed else result
+
+
+async def _carried(hops: Hops, mail: Mail, attempt: Attempt) -> Result:
     while True:
         found = hops.at_hand(attempt) or await hops.connection(attempt)
         if isinstance(found, Reply):
@@ -72,6 +79,7 @@ async def carry(hops: Hops, mail: Mail, attempt: Attempt) -> Result:
             if len(answers) != len(replies):
                 rest = iter(answers)
                 answers = [reply or next(rest) for reply in replies]
+            mail.taken(connection.extensions, answers)
             source, refusal = connection.source or "", None
             if connection.refused or attempt.refusals:
                 refusal = attempt.note(answers, host, source)

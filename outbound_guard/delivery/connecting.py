@@ -63,10 +63,8 @@ class Terms(msgspec.Struct, frozen=True):
 
 def terms_of(pool: Pool, hostname: str) -> Terms:
     """What the configuration asks for. Reads password and certificates. Raises ConfigError."""
-    if not hostname.isascii() or not hostname.isprintable() or " " in hostname or not hostname:
-        raise ConfigError(f"server.hostname: {hostname!r} cannot be said in EHLO")
     return Terms(
-        hostname=hostname,
+        hostname=greeting_name(pool.helo or hostname),
         tls=_tls_context(pool),
         required=pool.tls == "required",
         user=pool.user,
@@ -74,6 +72,13 @@ def terms_of(pool: Pool, hostname: str) -> Terms:
         connect_seconds=pool.connect_seconds,
         reply_seconds=pool.reply_seconds,
     )
+
+
+def greeting_name(name: str) -> str:
+    """A name to be said in EHLO. Raises ConfigError."""
+    if not name.isascii() or not name.isprintable() or " " in name or not name:
+        raise ConfigError(f"server.hostname: {name!r} cannot be said in EHLO")
+    return name
 
 
 class _Anchored(Exception):  # noqa: N818 -- It brings news, no failure.

@@ -21,6 +21,8 @@ from outbound_guard.delivery.wire import Extensions
 from outbound_guard.reply import Reply
 
 QUIT_SECONDS = 5.0
+SLOWEST = 1_000.0
+"""Octets a second: to one that takes a message more slowly it would be sent for days, and nobody be told."""
 
 
 class Broken(Exception):  # noqa: N818 - it names what happened to the connection, as the log does.
@@ -134,7 +136,7 @@ class Connection(asyncio.Protocol):
         if self._phase in (_READY, _CLOSED) or now < self._deadline:
             return
         unsent = self._transport.get_write_buffer_size() if self._phase == _BODY else 0
-        if unsent and unsent != self._unsent:
+        if unsent and self._unsent - unsent >= SLOWEST * self._final_seconds:
             # A large message over a slow line: as long as it goes forward, the answer cannot be overdue.
             self._unsent = unsent
             self._deadline = now + self._final_seconds
@@ -220,6 +222,7 @@ class Connection(asyncio.Protocol):
     def _send_body(self) -> None:
         self._phase = _BODY
         self._deadline = self._loop.time() + self._final_seconds
+        self._unsent = sum(map(len, self._body))
         self._transport.writelines(self._body)
 
     def _refused(self, settling: list[bytes]) -> None:

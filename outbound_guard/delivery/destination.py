@@ -13,12 +13,13 @@ from outbound_guard.clock import Clock
 from outbound_guard.config import Pool
 from outbound_guard.delivery.attempt import Attempt
 from outbound_guard.delivery.carrying import carry
-from outbound_guard.delivery.connecting import Terms, checked, connect, terms_of, unchecked
+from outbound_guard.delivery.connecting import Terms, checked, connect, greeting_name, terms_of, unchecked
 from outbound_guard.delivery.connection import Connection
-from outbound_guard.delivery.hops import SWEEP_SECONDS, Count, Hops, Refused
+from outbound_guard.delivery.hops import SWEEP_SECONDS, Count, Hops, Refused, put_off
 from outbound_guard.delivery.pool import Host
 from outbound_guard.delivery.result import Result
 from outbound_guard.delivery.routing import Demand, Route, Server
+from outbound_guard.delivery.sources import Sources, sources_of
 from outbound_guard.delivery.wire import Mail
 from outbound_guard.reply import NO_NEXT_HOP, Reply
 
@@ -27,9 +28,19 @@ class Dialling:
     """How the servers of the world are called from one pool."""
 
     def __init__(
-        self, pool: Pool, *, hostname: str, port: int, connections: int, clock: Clock, count: Count, refused: Refused
+        self,
+        pool: Pool,
+        *,
+        hostname: str,
+        port: int,
+        connections: int,
+        clock: Clock,
+        count: Count,
+        refused: Refused,
+        sources: Sources | None = None,
     ) -> None:
-        """`connections`: the most to one server, and to all of one destination. Raises ConfigError."""
+        """`connections`: the most to one server, and to all of one destination. `sources` see Smarthosts. Raises
+        ConfigError."""
         # A login is for smarthosts: nobody else gets to see the password.
         self._terms = terms_of(msgspec.structs.replace(pool, user="", password_file=""), hostname)
         self._terms = msgspec.structs.replace(
@@ -39,14 +50,15 @@ class Dialling:
             final_seconds=2 * pool.reply_seconds,
         )
         self._checked, self._unchecked = checked(pool), unchecked()
-        self._sources = pool.source_addresses
+        self._sources = sources or sources_of(pool)
+        self._helo = {source: greeting_name(helo) for source, helo in self._sources.helo.items()}
         self._port, self._connections, self._clock = port, connections, clock
         self._count, self._refused = count, refused
         self._siblings: dict[str, list[Host]] = {}
 
     def reaches(self, address: str) -> bool:
         """True if the pool has an address to come from, of the kind of `address`."""
-        return not self._sources or bool(self._fitting(address))
+        return not self._sources.addresses or bool(self._fitting(address))
 
     def hops(self, hosts: list[Host], servers: dict[Host, Server]) -> Hops:
         """The next hops `hosts`; `servers` says what each is."""
@@ -54,6 +66,8 @@ class Dialling:
         async def opened(host: Host, source: str | None, lost: Callable[[Connection], None]) -> Connection:
             server = servers[host]
             terms = self._terms_for(server.demand)
+            if helo := self._helo.get(source):
+                terms = msgspec.structs.replace(terms, hostname=helo)
             # An address in brackets is its own name.
             return await connect(terms, server.name.strip("[]"), self._port, source, lost, server.address)
 
@@ -81,11 +95,11 @@ class Dialling:
             rank=server.rank,
             siblings=siblings,
             level=logging.INFO,  # That one of the world's servers is down is no news.
+            turns=self._sources,
         )
 
     def _fitting(self, address: str) -> tuple[str, ...]:
-        version = ipaddress.ip_address(address).version
-        return tuple(source for source in self._sources if ipaddress.ip_address(source).version == version)
+        return self._sources.fitting(ipaddress.ip_address(address).version)
 
     def _terms_for(self, demand: Demand) -> Terms:
         tls: ssl.SSLContext = self._checked if demand.kind == "named" else self._unchecked
@@ -129,7 +143,7 @@ class Destination:
             why = self._why()
             replies = tuple(why if reply is NO_NEXT_HOP else reply for reply in result.replies)
             result = msgspec.structs.replace(result, replies=replies)
-        return result, attempt.heard
+        return put_off(result), attempt.heard
 
     def _hosts(self, route: Route) -> list[Host]:
         """The hosts of a route that can be reached; those that are there already stay what they are."""

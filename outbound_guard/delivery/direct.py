@@ -7,6 +7,7 @@ one destination does (slow, away, refusing) is no concern of the others.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Sequence
 
@@ -20,9 +21,11 @@ from outbound_guard.delivery.pace import Pace
 from outbound_guard.delivery.pool import Health
 from outbound_guard.delivery.result import Result
 from outbound_guard.delivery.routing import Route, Routes
-from outbound_guard.delivery.wire import BAD_RECIPIENT, Mail
+from outbound_guard.delivery.sources import Sources
+from outbound_guard.delivery.turn import FINE, ONE, SEVERAL, Outlook
+from outbound_guard.delivery.wire import BAD_RECIPIENT, Mail, made_ready
 from outbound_guard.mail import Envelope, domain_of
-from outbound_guard.reply import Reply
+from outbound_guard.reply import OUR_FAULT, Reply
 
 AT_ONCE = 20
 """Destinations of one message that are spoken to at a time."""
@@ -33,6 +36,8 @@ WHOLE_ATTEMPT = 900.0
 _UNUSED = 600.0
 """Seconds after which a destination that nobody uses is forgotten."""
 _SWEEP = 60.0
+
+_log = logging.getLogger(__name__)
 
 
 class Direct:
@@ -50,13 +55,22 @@ class Direct:
         count: Count,
         refused: Refused = lambda *_: None,
         patience: float = math.inf,
+        sources: Sources | None = None,
     ) -> None:
         """`connections`: the most to one server, and to one destination. `patience`: seconds in which a message must be
-        on its way, because somebody waits for the answer. `count` and `refused` see Smarthosts. Raises ConfigError."""
+        on its way, because somebody waits for the answer. `count`, `refused` and `sources` see Smarthosts. Raises
+        ConfigError."""
         self._routes, self._clock, self._count = routes, clock, count
         self._patience = min(patience, WHOLE_ATTEMPT)
         self._dialling = Dialling(
-            pool, hostname=hostname, port=port, connections=connections, clock=clock, count=count, refused=refused
+            pool,
+            hostname=hostname,
+            port=port,
+            connections=connections,
+            clock=clock,
+            count=count,
+            refused=refused,
+            sources=sources,
         )
         self._destinations: dict[object, Destination] = {}
         self._paces: dict[str, Pace] = {}
@@ -70,6 +84,19 @@ class Direct:
     def health(self) -> list[Health]:
         """Every server that is spoken to."""
         return [health for destination in self._destinations.values() for health in destination.hops.health()]
+
+    def outlook(self, domain: str) -> Outlook:
+        """What the servers of a domain can take now, as far as is known. Who asks the DNS for it does so alone."""
+        route = self._routes.known(domain)
+        if route is None:
+            return ONE if domain != SEVERAL else FINE
+        if isinstance(route, Reply):
+            return Outlook(self._routes.known_for(domain)) if route.temporary else FINE
+        pace, destination = self._paces.get(route.site), self._destinations.get(route.key)
+        pacing = pace.outlook() if pace else FINE
+        hops = destination.hops.outlook() if destination else FINE
+        most = [one.most for one in (pacing, hops) if one.most]
+        return Outlook(max(pacing.wait, hops.wait), min(most)) if most else pacing if pacing.wait else hops
 
     def rest(self, addresses: frozenset[str]) -> None:
         """Send from the other addresses of the pool; where there is no other, these are used all the same."""
@@ -106,8 +133,13 @@ class Direct:
             part = envelope
             if len(chosen) < len(envelope.recipients):
                 part = msgspec.structs.replace(envelope, recipients=tuple(envelope.recipients[at] for at in chosen))
-            async with room:
-                return await self._send(destination, pace, Mail(part, content), until)
+            try:
+                async with room:
+                    return await self._send(destination, pace, await made_ready(part, content), until)
+            except Exception:
+                # Those who were accepted elsewhere must not get the message again because of this.
+                _log.exception("delivery to one of the destinations has failed")
+                return Result((OUR_FAULT,) * len(chosen), "", reached=False)
 
         if len(chunks) == 1:
             results = [await one(*chunks[0])]
@@ -202,6 +234,7 @@ def _merged(known: list[Reply | None], parts: list[tuple[list[int], Result]]) ->
     """One result of those for some places each; `known` are the replies that nobody had to be asked for."""
     replies, peers, sources = list(known), [""] * len(known), [""] * len(known)
     listed: list[int] = []
+    relayed: list[int] = []
     # What the DNS has settled for good is an answer of the world.
     reached = any(reply is not None and reply.permanent for reply in known)
     waits = []
@@ -211,6 +244,7 @@ def _merged(known: list[Reply | None], parts: list[tuple[list[int], Result]]) ->
             replies[place] = result.replies[index]
             peers[place], sources[place] = result.peer_of(index), result.source_of(index)
         listed += [places[index] for index in result.listed]
+        relayed += [places[index] for index in result.relayed]
         waits.append(result.wait or (0.0 if any(reply.temporary for reply in result.replies) else math.inf))
     if any(reply is not None and reply.temporary for reply in known):
         waits.append(0.0)
@@ -225,4 +259,5 @@ def _merged(known: list[Reply | None], parts: list[tuple[list[int], Result]]) ->
         tuple(sources),
         wait=wait if wait < math.inf else 0.0,
         keep=True,
+        relayed=tuple(relayed),
     )

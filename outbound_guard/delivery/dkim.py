@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from outbound_guard.config import Config, ConfigError, Dkim
-from outbound_guard.mail import Sender, domain_of, owned
+from outbound_guard.content.urls import registrable
+from outbound_guard.mail import LARGE, Sender, domain_of, owned
 
 SMALLEST_RSA = 1024
 """Bits (RFC 8301 3.2)."""
@@ -35,6 +36,7 @@ _SIGNED = frozenset(
 _SEALED = (b"from", b"subject", b"to", b"cc", b"date", b"reply-to", b"message-id", b"content-type")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*(?:\r\n[ \t].*)*)(?:\r\n|\Z)")
 _SPACE = re.compile(rb"[ \t]+")
+_BLANK = re.compile(rb"[ \t\r\n]*")
 
 
 class _Key(msgspec.Struct, frozen=True):
@@ -68,26 +70,43 @@ class Signer:
 
         `author` is the address in its From, `campaign` the fingerprint of its text, `now` unix seconds.
         """
-        domain = domain_of(author)
-        keys = self._keys.get(domain)
+        keys = self._keys.get(domain_of(author))
         if not keys or not owned(author, sender.account, sender.name):
             return list(content)
-        head, _, body = b"".join(content).partition(b"\r\n\r\n")
-        fields = list(_fields(head))
-        if sum(name == b"from" for name, _ in fields) != 1:
-            return list(content)  # RFC 6376 3.8 and RFC 5322 3.6: it is no proper message.
-        added = b""
-        if self._feedback and not _mentions_feedback(fields):
-            value = f"{campaign:x}:{self._hidden(sender.account)}:{sender.kind}:{self._feedback}"
-            added = f"Feedback-ID: {value}\r\n".encode()
-            fields.insert(0, (b"feedback-id", b" " + value.encode()))
-        digest = base64.b64encode(hashlib.sha256(_body(body)).digest()).decode()
-        signatures = [_signature(key, fields, digest, int(now)).encode() for key in keys]
-        return [*signatures, added, *content] if added else [*signatures, *content]
+        feedback = f"{campaign:x}:{self._hidden(sender.account)}:{sender.kind}:{self._feedback}"
+        return _signed(keys, content, feedback if self._feedback else "", now)
+
+    def sign_own(self, content: Sequence[bytes], hostname: str, now: float) -> list[bytes]:
+        """`sign` for a report of ours, whose From is at `hostname`.
+
+        The key is that of the name or of the nearest domain above it (RFC 6376 allows that, and DMARC takes it for the
+        same as long as both belong to one organisation).
+        """
+        name = hostname.lower().rstrip(".")
+        above = registrable(name)
+        while name not in self._keys and name != above and "." in name:
+            name = name.partition(".")[2]
+        keys = self._keys.get(name)
+        return _signed(keys, content, "", now) if keys else list(content)
 
     def _hidden(self, account: str) -> str:
         keyed = hashlib.blake2b(account.encode(), key=self._secret, digest_size=5, person=b"feedback-id")
         return keyed.hexdigest()
+
+
+def _signed(keys: Sequence[_Key], content: Sequence[bytes], feedback: str, now: float) -> list[bytes]:
+    """The message with a signature for each key, and the value `feedback` as its Feedback-ID if it may have one."""
+    head, _, body = b"".join(content).partition(b"\r\n\r\n")
+    fields = list(_fields(head))
+    if sum(name == b"from" for name, _ in fields) != 1:
+        return list(content)  # RFC 6376 3.8 and RFC 5322 3.6: it is no proper message.
+    added = b""
+    if feedback and not _mentions_feedback(fields):
+        added = f"Feedback-ID: {feedback}\r\n".encode()
+        fields.insert(0, (b"feedback-id", b" " + feedback.encode()))
+    digest = base64.b64encode(hashlib.sha256(_body(body)).digest()).decode()
+    signatures = [_signature(key, fields, digest, int(now)).encode() for key in keys]
+    return [*signatures, added, *content] if added else [*signatures, *content]
 
 
 def _signature(key: _Key, fields: Sequence[tuple[bytes, bytes]], digest: str, now: int) -> str:
@@ -123,9 +142,19 @@ def _value(value: bytes) -> bytes:
     return _SPACE.sub(b" ", value.replace(b"\r\n", b"")).strip(b" ")
 
 
+def _plain(body: bytes) -> Iterator[bytes]:
+    """Lines with single spaces and none at their ends, in steps, so that others get their turn in between."""
+    start = 0
+    while start < len(body):
+        # A step ends behind white space, which is never cut in two.
+        end = _BLANK.match(body, min(start + LARGE, len(body))).end()  # type: ignore[union-attr]  # It always fits.
+        yield _SPACE.sub(b" ", body[start:end]).replace(b" \r\n", b"\r\n")
+        start = end
+
+
 def _body(body: bytes) -> bytes:
     """RFC 6376 3.4.4, relaxed: single spaces, none at the end of a line, no empty lines at the end."""
-    lines = _SPACE.sub(b" ", body).replace(b" \r\n", b"\r\n").rstrip(b" ")
+    lines = b"".join(_plain(body)).rstrip(b" ")
     while lines.endswith(b"\r\n\r\n"):
         lines = lines[:-2]
     if lines in (b"", b"\r\n"):

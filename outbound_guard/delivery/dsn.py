@@ -1,4 +1,4 @@
-"""Delivery status notifications: the letter that tells a sender what could not be delivered (RFC 3461-3464, 6533)."""
+"""Delivery status notifications: the letter that tells a sender what became of a message (RFC 3461-3464, 6533)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import binascii
 import re
 from collections.abc import Sequence
 from email.utils import formatdate
+
+import msgspec
 
 from outbound_guard.mail import Envelope
 from outbound_guard.reply import Reply
@@ -16,6 +18,39 @@ _LONGEST_LINE = 900
 _LONGEST_HEADER = 65_536
 _LONGEST_RETURNED = 1_048_576
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What a report tells."""
+
+    action: str
+    """RFC 3464 2.3.3."""
+    subject: str
+    text: str
+    classes: str
+    """First digits that the status may have; else it is the general one of the reply's class."""
+
+
+FAILED = Kind(
+    "failed",
+    "Your message could not be delivered",
+    "Your message could not be delivered to the recipients below. It will not be tried again.",
+    "45",
+)
+DELAYED = Kind(
+    "delayed",
+    "Your message is delayed",
+    "Your message could not be delivered to the recipients below yet. You need not send it again:\r\n"
+    "it will be tried until",
+    "4",
+)
+RELAYED = Kind(
+    "relayed",
+    "Your message was passed on",
+    "Your message was taken by the next mail system for the recipients below. That one does not report when it is\r\n"
+    "delivered, so nothing more will be said unless it fails.",
+    "2",
+)
 
 
 def report(
@@ -30,19 +65,23 @@ def report(
     original_id: str = "",
     utf8: bool = False,
     envelope: Envelope | None = None,
+    kind: Kind = FAILED,
+    until: float = 0.0,
 ) -> bytes:
     """A multipart/report (RFC 3462) about `failures` as octets with CRLF line ends.
 
-    `original` is the message that failed (its header section is returned, and its body only if `envelope`, the one it
-    came with, asks for it), `received` when it came in, `now` the time of the report (unix seconds), `original_id` our
-    id of it. With `utf8` the forms of RFC 6533 are used. Only `to` can bring octets above 127 into the letter;
-    everything else is encoded. No value can add a line: control characters become spaces.
+    `original` is the message it is about (its header section is returned, and its body only if it failed and
+    `envelope`, the one it came with, asks for it), `received` when it came in, `now` the time of the report (unix
+    seconds), `original_id` our id of it. Of a `kind` DELAYED or RELAYED the `failures` are those recipients, and
+    `until` is when a delayed message is given up (unix seconds). With `utf8` the forms of RFC 6533 are used. Only `to`
+    can bring octets above 127 into the letter; everything else is encoded. No value can add a line: control characters
+    become spaces.
     """
     asked = envelope or Envelope("", ())
     head = (
         f"From: Mail Delivery System <mailer-daemon@{_clean(hostname)}>\r\n"
         f"To: <{_clean(to)}>\r\n"
-        "Subject: Your message could not be delivered\r\n"
+        f"Subject: {kind.subject}\r\n"
         f"Date: {formatdate(now)}\r\n"
         f"Message-ID: <{_clean(id_)}@{_clean(hostname)}>\r\n"
         # RFC 3834 5.2: answers to this letter would help nobody.
@@ -50,16 +89,18 @@ def report(
         "MIME-Version: 1.0\r\n"
     )
     headers = _header_section(original)
-    status = _status(now, hostname, failures, received, original_id, utf8, asked).encode()
+    status = _status(now, hostname, failures, received, original_id, utf8, asked, kind, until).encode()
     if utf8:
         # RFC 6533 3 and 6: the types whose values may be UTF-8.
-        kinds = ("message/global-delivery-status", "message/global-headers")
+        types = ("message/global-delivery-status", "message/global-headers")
     else:
-        kinds = ("message/delivery-status", "text/rfc822-headers")
+        types = ("message/delivery-status", "text/rfc822-headers")
+    # RFC 3461 4.3: what RET asks for is about failures alone.
+    whole = asked.ret == "FULL" and kind is FAILED and _may_return(original)
     parts = (
-        _part("text/plain; charset=utf-8", _text(hostname, failures).encode()),
-        _part(kinds[0], status),
-        _whole(original, utf8) if asked.ret == "FULL" and _may_return(original) else _part(kinds[1], headers),
+        _part("text/plain; charset=utf-8", _text(hostname, failures, kind, until).encode()),
+        _part(types[0], status),
+        _whole(original, utf8) if whole else _part(types[1], headers),
     )
     body = b"".join(parts)
     boundary = f"=_{_clean(id_)}"
@@ -71,13 +112,9 @@ def report(
     return b"".join(pieces)
 
 
-def _text(hostname: str, failures: Sequence[Failure]) -> str:
-    lines = [
-        f"This is the mail system at {_clean(hostname)}.",
-        "",
-        "Your message could not be delivered to the recipients below. It will not be tried again.",
-        "",
-    ]
+def _text(hostname: str, failures: Sequence[Failure], kind: Kind, until: float) -> str:
+    text = f"{kind.text} {formatdate(until)}." if kind is DELAYED else kind.text
+    lines = [f"This is the mail system at {_clean(hostname)}.", "", text, ""]
     for failure in failures:
         by = f" (said by {_clean(failure.peer)})" if failure.peer else ""
         lines += [f"<{_clean(failure.recipient)}>", f"    {_clean(str(failure.reply))}{by}", ""]
@@ -92,6 +129,8 @@ def _status(
     original_id: str,
     utf8: bool,
     asked: Envelope,
+    kind: Kind,
+    until: float,
 ) -> str:
     """The fields of RFC 3464 2: one block for the message, one for each recipient, divided by empty lines."""
     blocks = [[f"Reporting-MTA: dns; {_clean(hostname)}", f"Arrival-Date: {formatdate(received)}"]]
@@ -108,22 +147,24 @@ def _status(
         block = [f"Original-Recipient: {_original_recipient(of_it.orcpt, utf8)}"] if of_it and of_it.orcpt else []
         block += [
             f"Final-Recipient: {_address(failure.recipient, utf8)}",
-            "Action: failed",
-            f"Status: {_status_code(failure.reply)}",
+            f"Action: {kind.action}",
+            f"Status: {_status_code(failure.reply, kind)}",
         ]
         if failure.peer:
             block.append(f"Remote-MTA: dns; {_host(failure.peer)}")
         block.append(f"Diagnostic-Code: smtp; {diagnostic}")
         block.append(f"Last-Attempt-Date: {formatdate(failure.at or now)}")
+        if kind is DELAYED:
+            block.append(f"Will-Retry-Until: {formatdate(until)}")
         blocks.append(block)
     return "\r\n".join("".join(f"{line}\r\n" for line in block) for block in blocks)
 
 
-def _status_code(reply: Reply) -> str:
-    """RFC 3463: the reply's own enhanced code, else the general one of its class."""
-    if _STATUS.fullmatch(reply.enhanced) and reply.enhanced[0] != "2":
+def _status_code(reply: Reply, kind: Kind) -> str:
+    """RFC 3463: the reply's own enhanced code, if one of that class can be said, else the general one of its class."""
+    if _STATUS.fullmatch(reply.enhanced) and reply.enhanced[0] in kind.classes:
         return reply.enhanced
-    return "4.0.0" if reply.temporary else "5.0.0"
+    return f"{kind.classes}.0.0" if len(kind.classes) == 1 else "4.0.0" if reply.temporary else "5.0.0"
 
 
 def _address(address: str, utf8: bool) -> str:
@@ -141,7 +182,7 @@ def _original_recipient(orcpt: str, utf8: bool) -> str:
     """RFC 3464 2.3.1: as the client has given it, without its encoding."""
     kind, _, address = orcpt.partition(";")
     clean = _clean(_decoded(address))
-    if kind.lower() == "utf-8" or not clean.isascii():
+    if not clean.isascii():
         return _address(clean, utf8)
     return f"{_clean(kind)}; {clean}"
 

@@ -13,11 +13,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 
+import msgspec
+
 from outbound_guard.delivery.attempt import Attempt
 from outbound_guard.delivery.classes import refuses_us
 from outbound_guard.delivery.connecting import UnreachableError
 from outbound_guard.delivery.connection import Connection
 from outbound_guard.delivery.pool import MESSAGES, Health, Host
+from outbound_guard.delivery.result import Result
+from outbound_guard.delivery.turn import FINE, Outlook
 from outbound_guard.reply import NO_NEXT_HOP, Reply
 
 WAIT_SECONDS = 30.0
@@ -26,6 +30,7 @@ SWEEP_SECONDS = 1.0
 EVENTS = "next_hop_events_total"
 
 BUSY = Reply(451, "4.3.2", "OG-BUSY all connections to the next hop are busy, please try again")
+SPENT = Reply(451, "4.7.0", "OG-WARMUP every address that this could leave from has sent enough for today")
 SLOW = Reply(451, "4.4.1", "OG-SLOW the next hop is slow; the message is queued")
 
 Count = Callable[..., None]
@@ -87,6 +92,15 @@ class Hops:
         """Every host, in their order."""
         return [host.health() for host in self.hosts]
 
+    def outlook(self) -> Outlook:
+        """What these can take now. If all are away, one message at a time may find out whether that is still so."""
+        wait = math.inf
+        for host in self.hosts:
+            if host.healthy():
+                return FINE
+            wait = min(wait, host.away())
+        return Outlook(wait, most=1)
+
     def alive(self) -> bool:
         """True if there is a connection, or will be."""
         return any(host.alive() for host in (*self.hosts, *self._gone))
@@ -118,7 +132,9 @@ class Hops:
         """The short way: an idle connection to the host whose turn it is."""
         turn = (self._next + 1) % self._best
         host = self.hosts[turn]
-        if attempt.fresh is not None or host in attempt.failed or (connection := host.take()) is None:
+        if attempt.fresh is not None or host in attempt.failed or not host.balanced():
+            return None
+        if (connection := host.take()) is None:
             return None
         self._next = turn
         return host, connection
@@ -130,16 +146,21 @@ class Hops:
         while not self._closed and not attempt.exhausted:
             if attempt.until <= loop.time():
                 return SLOW
+            if all(candidate.spent() for candidate in self.hosts):
+                return SPENT
             host = fresh if fresh is not None and not fresh.retired and self._may_open(fresh) else None
             fresh = None
             busy = False
             for candidate in self._in_turn() if host is None else ():
                 if attempt.shuns(candidate):
                     continue
-                connection = candidate.take()
-                if connection is not None:
-                    return candidate, connection
-                if candidate not in attempt.unreachable and self._may_open(candidate):
+                may_open = candidate not in attempt.unreachable and self._may_open(candidate)
+                # Where an address has had more than its turn, a connection from another is opened, if that is possible.
+                if not may_open or candidate.balanced():
+                    connection = candidate.take()
+                    if connection is not None:
+                        return candidate, connection
+                if may_open:
                     host = candidate
                     break
                 busy = busy or candidate.alive()
@@ -164,7 +185,7 @@ class Hops:
             self._closed
             or host.retired
             or connection.transactions >= MESSAGES
-            or ((host.refused or host.resting) and host.avoids(connection.source))
+            or ((host.refused or host.resting or host.warming) and host.avoids(connection.source))
         ):
             connection.quit()
             return
@@ -177,6 +198,7 @@ class Hops:
             if future.done():
                 continue
             if not attempt.shuns(host):
+                host.used(connection.source)
                 future.set_result((host, connection))
                 break
             passed_over.append((future, attempt))
@@ -239,6 +261,7 @@ class Hops:
         finally:
             host.opening -= 1
             if connection is None:
+                host.not_opened(source)
                 host.probing = False
                 self._wake()
         connection.source = source
@@ -293,6 +316,14 @@ class Hops:
         self._sweeper = None
         if self.alive():
             self._sweeper = loop.call_later(self._sweep_seconds, self._sweep)
+
+
+def put_off(result: Result) -> Result:
+    """Those for whom every address has sent enough for today may be tried for by another pool, as after a refusal."""
+    if SPENT not in result.replies:
+        return result
+    spent = [place for place, reply in enumerate(result.replies) if reply is SPENT]
+    return msgspec.structs.replace(result, listed=tuple(sorted({*result.listed, *spent})))
 
 
 def _resolve(future: _Waiting, value: Reply | None) -> None:

@@ -163,7 +163,7 @@ class Policies:
     def _read(self, domain: str) -> Policy | None:
         try:
             return msgspec.json.decode(self._path(domain).read_bytes(), type=Policy)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def _write(self, domain: str, policy: Policy) -> None:

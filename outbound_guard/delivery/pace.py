@@ -20,6 +20,7 @@ from outbound_guard.clock import Clock
 from outbound_guard.config.reading import Table, convert, read
 from outbound_guard.delivery.answers import meaning_of
 from outbound_guard.delivery.phrases import Phrase, any_of, fold, phrase
+from outbound_guard.delivery.turn import FINE, ONE, Outlook
 from outbound_guard.reply import Reply
 
 EASING = 300.0
@@ -29,6 +30,8 @@ LONGEST = 60.0
 _LATEST = 3600.0
 """Seconds after which a message that is told to come back may come at the latest."""
 _HOUR = 3600.0
+_BUSY_SECONDS = 0.25
+"""After so many it is worth looking whether a message to the same receiver, by another domain, has ended."""
 
 _log = logging.getLogger(__name__)
 
@@ -73,12 +76,25 @@ class Pace:
         self._interval = 0.0
         self._paused = self._eases = self._next = self._promised = 0.0
         self._slowed = -math.inf
+        self._doubtful = False
+        """True from a pause on until a message is accepted."""
         self._matches: dict[str, deque[float]] = {}
 
     @property
     def free(self) -> bool:
         """True if nothing is known of it that would have to be kept."""
         return not (self.busy or self._limit or self._interval or self._matches) and self._paused <= self._clock.now()
+
+    def outlook(self) -> Outlook:
+        """What the receiver would take now. The first message after a pause finds out alone whether it was enough."""
+        now = self._clock.now()
+        if self._eases and now >= self._eases:
+            self._ease(now)
+        if (wait := max(self._paused, self._next) - now) > 0:
+            return Outlook(wait)
+        if self._limit and self.busy >= self._limit:
+            return Outlook(_BUSY_SECONDS)
+        return ONE if self._interval or self._doubtful else Outlook(most=self._limit) if self._limit else FINE
 
     def enter(self) -> float:
         """0: a message may go now, and `leave` follows; else the seconds after which it may ask again."""
@@ -98,7 +114,10 @@ class Pace:
         """A message is through, or has failed; `replies` is what was said."""
         busy, self.busy = self.busy, self.busy - 1
         # Most of what many recipients are answered is the same.
-        for reply in {reply for reply in replies if not reply.accepted}:
+        said = set(replies)
+        if self._doubtful and any(reply.accepted for reply in said):
+            self._doubtful = False
+        for reply in {reply for reply in said if not reply.accepted}:
             # Of our own words one hands on what a receiver says, to all the addresses that we have.
             if reply.text.startswith("OG-") and not reply.text.startswith("OG-LISTED"):
                 continue
@@ -120,6 +139,7 @@ class Pace:
             return
         if rule.pause and self._paused < now + rule.pause / 2:
             self._paused = now + rule.pause
+            self._doubtful = True
             _log.warning("%s: %s: nothing is sent there for %.0f s", self.site, rule.name, rule.pause)
         if rule.per_minute:
             self._interval = max(self._interval, 60.0 / rule.per_minute)

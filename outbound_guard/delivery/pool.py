@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import secrets
 
 import msgspec
 
 from outbound_guard.clock import Clock
-from outbound_guard.config import ConfigError, Pool, host_port
+from outbound_guard.config import Pool
 from outbound_guard.delivery.connection import Connection
+from outbound_guard.delivery.sources import Sources
 
 IDLE_SECONDS = 30.0
 MESSAGES = 1000
 """After so many a connection is closed, so that changes at the next hop (addresses, balancing) take effect."""
 BACK_OFF = (1.0, 60.0)
 """Seconds after the first failure, and at most."""
+LONGEST_OF_OURS = 4.0
+"""At most, for a smarthost: it is the operator's own, and all mail waits for it."""
 REFUSED_SECONDS = 900.0
 """So long an address of ours is not used with a host that has refused it, if there is another."""
 _SAID_SECONDS = 60.0
+_PROBING_SECONDS = 0.25
+"""After so many it is worth looking what a sender has found out who tries whether a host works again."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,11 +55,15 @@ class Host:
         rank: int = 0,
         siblings: list[Host] | None = None,
         level: int = logging.WARNING,
+        turns: Sources | None = None,
+        longest: float = BACK_OFF[1],
     ) -> None:
-        """`sources` are local addresses to bind in turn; `limit` is the largest number of connections.
+        """`sources` are local addresses to bind in turn; `limit` is the largest number of connections. `turns` says
+        whose turn it is, of all addresses of the pool.
 
         Of several hosts those of the lowest `rank` are used first. `siblings` are those that are the same machine, this
-        one included: they have the limit in common. `level` is that of the log for its failures.
+        one included: they have the limit in common. `level` is that of the log for its failures. After these it is left
+        alone for `longest` seconds at most.
         """
         self.name = name
         self.rank = rank
@@ -63,7 +71,7 @@ class Host:
         """True if no message is to go there any more."""
         self.trouble = ("", "")
         """Reason and text of the last failure, while it lasts."""
-        self._level = level
+        self._level, self._longest = level, longest
         self._siblings = [self] if siblings is None else siblings
         if siblings is not None:
             siblings.append(self)
@@ -79,7 +87,7 @@ class Host:
         self.resting: frozenset[str] = frozenset()
         """Those of our addresses that it is not to be reached from."""
         self._all_sources = self._sources = sources
-        self._next_source = 0
+        self._turns = turns or Sources(Pool(source_addresses=sources))
         self._limit = limit
         self._clock = clock
         self._idle: list[Connection] = []
@@ -89,15 +97,41 @@ class Host:
     def take(self) -> Connection | None:
         """The idle connection that was used last, if there is one."""
         while self._idle:
-            connection = self._idle.pop()
-            if (self.refused or self.resting) and self.avoids(connection.source):
+            connection = self._idle.pop(self._fair())
+            if (self.refused or self.resting or self._turns.warming) and self.avoids(connection.source):
                 connection.quit()
             elif connection.ready:
+                self.used(connection.source)
                 return connection
         return None
 
+    def balanced(self) -> bool:
+        """False if all idle connections are from addresses that have had more than their turn."""
+        if len(self._sources) < 2 or not self._idle:
+            return True
+        source = self._idle[self._fair()].source
+        return source is None or not self._turns.ahead(source, self._open_to())
+
+    def _fair(self) -> int:
+        """The place of the idle connection to use: the last one whose address has not had more than its turn."""
+        if len(self._sources) > 1 and len(self._idle) > 1:
+            among = self._open_to()
+            for place in range(len(self._idle) - 1, -1, -1):
+                source = self._idle[place].source
+                if source is None or not self._turns.ahead(source, among):
+                    return place
+        return -1
+
+    def used(self, source: str | None) -> None:
+        """A message goes over a connection that was open, from this address."""
+        if source is not None:
+            self._turns.pay(source, self._open_to())
+            self._turns.spend(source)
+
     def may_open(self) -> bool:
         """True if one more connection may be opened now."""
+        if self.spent():
+            return False
         if sum([len(host.connections) + host.opening for host in self._siblings]) >= self._limit:
             return False
         return not self.failures or (not self.probing and not self._backing_off())
@@ -110,21 +144,39 @@ class Host:
         """False from a failure on until a message goes through, unless other connections still work."""
         return not self.failures or bool(self.connections)
 
+    def away(self) -> float:
+        """Seconds until it may be asked whether it works again; 0: now."""
+        if self.probing or self.opening:
+            return _PROBING_SECONDS
+        return self._retry_at - self._clock.now() if self._backing_off() else 0.0
+
     def health(self) -> Health:
         """What is to be seen from outside."""
         idle = len(self._idle)
         return Health(self.name, self.healthy(), self.failures, len(self.connections) - idle + self.opening, idle)
 
     def source(self) -> str | None:
-        """The local address to bind next, or None for the system's choice."""
+        """The local address to bind next, for one message; None for the system's choice."""
         if not self._sources:
             return None
-        self._next_source += 1
-        turn = self._next_source % len(self._sources)
-        if not self.refused:
-            return self._sources[turn]
-        # If it has refused all, the one whose refusal is oldest.
-        return min((*self._sources[turn:], *self._sources[:turn]), key=self._refused_at)
+        among = self._open_to()
+        if self.refused and self._refused_at(among[0]):
+            # It has refused all: the one whose refusal is oldest.
+            found = min(among, key=self._refused_at)
+        else:
+            found = self._turns.next(among)
+        # Counted now: others open connections at the same time.
+        self._turns.spend(found)
+        return found
+
+    def spent(self) -> bool:
+        """True if no address of ours may be used any more today, since all of them are warming up."""
+        return self._turns.warming and bool(self._sources) and all(map(self._turns.spent, self._sources))
+
+    @property
+    def warming(self) -> bool:
+        """True if an address of ours may send only so much today."""
+        return self._turns.warming
 
     def refuses(self, source: str | None, text: str) -> bool:
         """It has refused an address of ours, saying `text`. True if it has not refused another one.
@@ -154,13 +206,20 @@ class Host:
 
     def has_address(self) -> bool:
         """True if there is an address to bind that it has not refused of late."""
-        return any(not self._refused_at(source) for source in self._sources)
+        return any(not self._refused_at(source) and not self._turns.spent(source) for source in self._sources)
 
     def avoids(self, source: str | None) -> bool:
-        """True if no connection from it is to be used: it rests, or it was refused of late and another was not."""
-        if source in self.resting:
+        """True if no connection from it is to be used.
+
+        It rests, has sent enough for today, or it was refused of late and another was not.
+        """
+        if source in self.resting or self._turns.spent(source):
             return True
         return bool(self.refused) and bool(self._refused_at(source)) and self.has_address()
+
+    def not_opened(self, source: str | None) -> None:
+        """No session came of it: what was to go from there did not."""
+        self._turns.give_back(source)
 
     def put(self, connection: Connection) -> None:
         """Keep a connection for the next sender."""
@@ -187,7 +246,7 @@ class Host:
         if self.failures and self._backing_off():
             return  # Connections that break together are one failure.
         self.failures += 1
-        least, most = BACK_OFF
+        least, most = BACK_OFF[0], self._longest
         # The jitter keeps many processes from coming back at the same moment.
         wait = min(most, least * 2.0 ** min(self.failures - 1, 10)) * (1 + secrets.randbelow(250) / 1000)
         self._failed_at = self._clock.now()
@@ -228,6 +287,13 @@ class Host:
             self._idle.remove(connection)
             connection.quit()
 
+    def _open_to(self) -> tuple[str, ...]:
+        """The addresses of ours that may be used now; if it has refused all, or all have sent enough, all of them."""
+        if not self.refused and not self._turns.warming:
+            return self._sources
+        free = tuple(source for source in self._sources if not self._turns.spent(source)) or self._sources
+        return tuple(source for source in free if not self._refused_at(source)) or free
+
     def _refused_at(self, source: str | None) -> float:
         """When it refused this address (unix seconds); 0 if it did not, or long ago."""
         at = self.refused.get(source)
@@ -242,22 +308,3 @@ class Host:
     def _backing_off(self) -> bool:
         # A clock that was set back must not make the wait longer.
         return self._failed_at <= self._clock.now() < self._retry_at
-
-
-def host_of(name: str, pool: Pool, clock: Clock) -> Host:
-    """The host `HOST:PORT` of a pool. Raises ConfigError (its name, or source addresses that cannot reach it)."""
-    try:
-        host, port = host_port(name)
-        sources = tuple(str(ipaddress.ip_address(source)) for source in pool.source_addresses)
-    except ValueError as error:
-        raise ConfigError(f"delivery.pool {pool.name!r}: {error}") from error
-    try:
-        version = ipaddress.ip_address(host).version
-    except ValueError:
-        pass  # A name may have addresses of both kinds; the system's resolver says which fits.
-    else:
-        fitting = tuple(source for source in sources if ipaddress.ip_address(source).version == version)
-        if sources and not fitting:
-            raise ConfigError(f"delivery.pool {pool.name!r}: none of source_addresses can be used with {name}")
-        sources = fitting
-    return Host(name, host, port, sources, pool.connections, clock)

@@ -2,7 +2,8 @@
 
 The truth is the spool; what is kept here, ids and times, can be lost at any instant. A message leaves the spool only
 after every recipient is delivered, or its bounce is in the spool, or (where no bounce may be sent) its result is told.
-So a crash loses nothing, and doubles only what the next hop was answering at that moment.
+So a crash loses nothing, and doubles only what the next hop was answering at that moment; a loss of power may double
+the last deletions too (spool.py says how many). Who is next is the agenda's business (agenda.py).
 """
 
 from __future__ import annotations
@@ -11,24 +12,31 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
 from outbound_guard import config, reply
 from outbound_guard.clock import Clock
-from outbound_guard.delivery.agenda import Lane
-from outbound_guard.delivery.bounce import write_bounce
+from outbound_guard.delivery.bounce import write_report
+from outbound_guard.delivery.dsn import DELAYED
+from outbound_guard.delivery.lane import Lane
+from outbound_guard.delivery.reporting import ASKED_DELAY, reports
 from outbound_guard.delivery.result import Result
 from outbound_guard.delivery.retry import Outcome, recipients_left, settle
 from outbound_guard.delivery.review import OnReview, Review, Reviewer
 from outbound_guard.delivery.telling import tell
+from outbound_guard.delivery.turn import FINE, Outlook, Turn, places_of
+from outbound_guard.delivery.withholding import send_to_rest
 from outbound_guard.mail import Envelope, Verdict
-from outbound_guard.spool import Busy, Entry, Lease, NotInSpool, Progress, Spool, State, due_of
+from outbound_guard.spool import Busy, Entry, Lease, NotInSpool, Progress, Seen, Spool, State, due_of
 
-Deliver = Callable[[Envelope, Sequence[bytes]], Awaitable[Result]]
+Deliver = Callable[..., Awaitable[Result]]
+"""Called with envelope, content in pieces, and what `way` says of the entry."""
 OnResult = Callable[[Entry, Outcome], Awaitable[None] | None]
 """What has come of it for one recipient."""
+Place = Callable[[Entry, tuple[str, ...]], str]
+"""Where the mail for these recipients of a message goes: its destination, as `outlook` knows it."""
 Wait = Callable[[asyncio.Event, float], Awaitable[None]]
 """Returns when the event is set or the seconds have passed."""
 
@@ -42,6 +50,8 @@ _REVIEWS = 10
 _DISK_WAIT = 30.0
 """Seconds until what the disk refused is tried again."""
 _BUSY_WAIT = 5.0
+_UNREADABLE_WAIT = 60.0
+"""Seconds until a message is tried whose file the disk did not give."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,31 +77,42 @@ class Queue:
         hostname: str,
         review: Review,
         stopped: Callable[[Entry], bool] | None = None,
+        withheld: Callable[[Entry, tuple[str, ...]], Mapping[int, reply.Reply]] = lambda *_: {},
+        outgoing: Callable[[Entry, bytes], Sequence[bytes]] = lambda _, content: (content,),
         on_result: OnResult | None = None,
         on_review: OnReview | None = None,
-        concurrency: int = 50,
+        way: Callable[[Entry], tuple[str, ...]] = lambda _: (),
+        destination: Place = lambda *_: "",
+        outlook: Callable[[str], Outlook] = lambda _: FINE,
+        concurrency: int = 100,
         wait: Wait = wait_for,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`deliver` makes one try; `review` judges a held message anew; `hold_expiry` in seconds.
 
-        `stopped` says whether a queued message must not go out any more: it is moved to quarantine.
+        `stopped` says whether a queued message must not go out any more: it is moved to quarantine. `withheld` has
+        the answer for recipients, by their place, who are not to be tried for. `outgoing` makes a message ready to go.
         `on_result` is told every reply, `on_review` what became of held mail; what they raise is logged and changes
-        nothing. `concurrency` is the number of tries at a time.
+        nothing. `way` is what `deliver` is told besides: pool and class. `destination` and `outlook` (see Agenda) keep
+        messages back that could only be told to come again. `concurrency` is the number of tries at a time; of large
+        messages there are fewer (turn.py).
         """
         self._stopped, self._on_review = stopped, on_review
+        self._withheld, self._outgoing = withheld, outgoing
         self._spool = spool
-        self._deliver = deliver
+        self._deliver, self._way = deliver, way
         self._delivery = delivery
         self._clock = clock
         self._hostname = hostname
-        self._on_result = on_result
+        self._on_result, self._destination = on_result, destination
         self._wait = wait
         self._jitter = jitter
         self._nudged = asyncio.Event()
         self._stopping = False
         # What the disk refused to note; without it a recipient would get its message again.
         self._unsaved: dict[str, Progress] = {}
+        # Due before the time that is noted, since their destination is back.
+        self._hurried: set[str] = set()
         self._reviewer = Reviewer(
             spool,
             review,
@@ -101,7 +122,7 @@ class Queue:
             on_review=on_review,
             on_release=self._released,
         )
-        self.deliveries = Lane(self._try, concurrency, clock)
+        self.deliveries = Lane(self._try, concurrency, clock, outlook)
         self.reviews = Lane(self._reviewer.work, _REVIEWS, clock)
         self._next_scan: dict[State, float] = {"queue": 0.0, "held": 0.0}
 
@@ -117,6 +138,7 @@ class Queue:
     async def run(self) -> None:
         """Deliver until `stop` or until cancelled; the latter breaks off what is in flight (nothing is lost)."""
         with self._spool.exclusive():
+            tidying = asyncio.create_task(self._tidy())
             try:
                 while not self._stopping:
                     await self.turn()
@@ -124,8 +146,15 @@ class Queue:
                 await self.deliveries.drain()
                 await self.reviews.drain()
             finally:
+                tidying.cancel()
                 await self.deliveries.cancel()
                 await self.reviews.cancel()
+
+    async def _tidy(self) -> None:
+        try:
+            await self._spool.tidy()
+        except OSError as error:
+            _log.error("the spool cannot be tidied: %s", error)
 
     async def turn(self) -> None:
         """One look around: take in what is new and start on what is due."""
@@ -133,8 +162,9 @@ class Queue:
         try:
             await self._scan("queue", self.deliveries, _QUEUE_SCAN)
             claimed = await self._spool.claim()
-            for id_, due in claimed:
-                self.deliveries.agenda.put(id_, due)
+            for seen in claimed:
+                # Of a message in `incoming` only people note something: they want it to be tried now.
+                self.deliveries.agenda.put(seen.id, self._seen(seen, at_once=seen.progress.due is not None))
             if claimed:
                 # There may be more than one claim takes; and what is new now is often followed by more.
                 self._nudged.set()
@@ -155,56 +185,91 @@ class Queue:
 
     async def _scan(self, state: State, lane: Lane, interval: float) -> None:
         """Bring the index up to date with a directory."""
-        now = self._clock.now()
-        if now < self._next_scan[state]:
+        now, due = self._clock.now(), self._next_scan[state]
+        if due - interval <= now < due:
             return
+        if now < due:
+            # The clock was set back: what was put off by the wrong one is read anew.
+            lane.agenda.keep(set())
         ids = await self._spool.ids(state)
         if state == "held":
             # People release and delete.
             lane.agenda.keep(set(ids))
         new = [id_ for id_ in ids if id_ not in lane]
+        noted = await self._spool.noted() if new else frozenset()
         for start in range(0, len(new), _CHUNK):
-            for id_, due, received in await self._spool.times(new[start : start + _CHUNK], state):
-                lane.agenda.put(id_, self._reviewer.time(due, received) if state == "held" else due)
+            for seen in await self._spool.seen(new[start : start + _CHUNK], state, noted):
+                lane.agenda.put(seen.id, self._reviewer.turn(seen) if state == "held" else self._seen(seen))
             # Delivery goes on while a long list is read.
             lane.start_due()
         self._next_scan[state] = now + interval
 
-    def _released(self, id_: str) -> None:
-        self.deliveries.agenda.put(id_, self._clock.now())
+    def _released(self, entry: Entry, progress: Progress) -> None:
+        self.deliveries.agenda.put(entry.id, self._turn(entry, progress))
         self.deliveries.start_due()
 
-    async def _try(self, id_: str) -> float | None:
-        """One try for one message; returns when to try again (unix seconds), or None if it is done with."""
+    def _seen(self, seen: Seen, *, at_once: bool = False) -> Turn:
+        if seen.entry is None:
+            return Turn(self._clock.now() + _UNREADABLE_WAIT)
+        turn = self._turn(seen.entry, seen.progress)
+        return turn._replace(latest=turn.due) if at_once else turn
+
+    def _turn(self, entry: Entry, progress: Progress) -> Turn:
+        """When a message has its turn, among those of its account and for its destination."""
+        due, started = self._due(entry, progress), progress.since or entry.received
+        # What waits for its destination must expire all the same, and its sender hear that it takes long.
+        latest = started + self._delivery.expiry
+        if not progress.warned:
+            warning = started + (self._delivery.delay_warning or ASKED_DELAY)
+            latest = min(latest, warning) if warning > max(due, self._clock.now()) else latest
+        place = self._destination(entry, recipients_left(entry, progress))
+        return Turn(due, entry.account or entry.sender, place, max(due, latest), places=places_of(entry.size))
+
+    def _due(self, entry: Entry, progress: Progress) -> float:
+        """When a message is due; what was put off for longer than it may wait in all was so by a wrong clock."""
+        due = due_of(entry, progress)
+        return due if due <= self._clock.now() + self._delivery.expiry else 0.0
+
+    async def _try(self, id_: str) -> Turn | None:
+        """One try for one message; returns its next turn, or None if it is done with."""
         try:
             message = await self._spool.lease(id_, "queue")
         except NotInSpool:
             self._unsaved.pop(id_, None)
+            self._hurried.discard(id_)
             return None
         except Busy:
-            return self._clock.now() + _BUSY_WAIT
+            return Turn(self._clock.now() + _BUSY_WAIT)
         with message:
             entry, progress = message.entry, self._unsaved.get(id_, message.progress)
             left = recipients_left(entry, progress)
-            due = due_of(entry, progress)
-            if left and self._stopped and self._stopped(entry):
+            stranded, hurried = False, id_ in self._hurried
+            self._hurried.discard(id_)
+            if left and self._stopped and not progress.released and self._stopped(entry):
                 await self._pull_back(message)
                 return None
-            if left and due <= self._clock.now():
-                result = await self._result(msgspec.structs.replace(entry.envelope, recipients=left), message.content)
+            if left and (hurried or self._due(entry, progress) <= self._clock.now()):
+                envelope = entry.envelope
+                if len(left) < len(envelope.recipients):
+                    envelope = msgspec.structs.replace(envelope, recipients=left)
+                result = await self._result(entry, envelope, message.content)
                 progress, outcomes = settle(entry, progress, result, self._clock.now(), self._delivery, self._jitter)
                 # From here on the disk may fail, and the process may not forget.
                 self._unsaved[id_] = progress
+                place = self._destination(entry, left)
+                if result.reached:
+                    self._hurried.update(self.deliveries.agenda.answered(place, self._clock.now()))
+                stranded = bool(place) and _stranded(result)
                 await self._tell(entry, outcomes)
-            elif id_ not in self._unsaved and left and not progress.failed:
-                return due
+            elif id_ not in self._unsaved and left and not (progress.failed or progress.relayed):
+                return self._turn(entry, progress)
             try:
-                due_again = await self._note(message, progress)
+                noted = await self._note(message, progress)
             except OSError as error:
                 _log.error("%s: its progress cannot be written: %s", id_, error)
-                return self._clock.now() + _DISK_WAIT
+                return self._turn(entry, progress)._replace(due=self._clock.now() + _DISK_WAIT)
             self._unsaved.pop(id_, None)
-            return due_again
+            return self._turn(entry, noted)._replace(stranded=stranded) if noted else None
 
     async def _pull_back(self, message: Lease) -> None:
         """Keep a message whose sender was convicted after it was queued."""
@@ -215,37 +280,65 @@ class Queue:
             )
             await tell(message.entry.id, "that it was pulled back", self._on_review, message.entry, why, "quarantined")
 
-    async def _result(self, envelope: Envelope, content: bytes) -> Result:
+    async def _result(self, entry: Entry, envelope: Envelope, content: bytes) -> Result:
         try:
-            return await self._deliver(envelope, (content,))
+            pieces = self._outgoing(entry, content)
+            known = self._withheld(entry, envelope.recipients)
+            return await send_to_rest(known, envelope, lambda rest: self._deliver(rest, pieces, *self._way(entry)))
         except Exception:
             # 451 for every recipient, which is counted as deferred: it is tried again.
             _log.exception("delivery has failed")
             return Result((reply.OUR_FAULT,) * len(envelope.recipients), "", reached=False)
 
-    async def _note(self, message: Lease, progress: Progress) -> float | None:
-        """Write down what has come of a try. First the bounce, then the progress: twice is better than never."""
+    async def _note(self, message: Lease, progress: Progress) -> Progress | None:
+        """Write down what has come of a try; None: nothing is left. First the bounce, then the progress: twice is
+        better than never."""
         entry = message.entry
         try:
-            if progress.failed:
-                await write_bounce(
-                    self._spool, entry, progress.failed, message.content, hostname=self._hostname, now=self._clock.now()
-                )
-                progress = msgspec.structs.replace(progress, failed=())
-                self._unsaved[entry.id] = progress
-                self._nudged.set()
+            progress = await self._report(message, progress)
             if not recipients_left(entry, progress):
                 await message.remove()
                 return None
         except OSError:
             # This will be tried again; but those who have the message must not get it again, not even after a crash.
-            await message.save(progress)
+            await message.save(self._unsaved.get(entry.id, progress))
             raise
         await message.save(progress)
-        return due_of(entry, progress)
+        return progress
+
+    async def _report(self, message: Lease, progress: Progress) -> Progress:
+        """Write the reports that are due; the progress without them. Raises OSError."""
+        entry, now = message.entry, self._clock.now()
+        for one in reports(entry, progress, message.content, now, self._delivery):
+            try:
+                await write_report(
+                    self._spool,
+                    entry,
+                    one.kind,
+                    one.about,
+                    message.content,
+                    hostname=self._hostname,
+                    now=now,
+                    until=one.until,
+                )
+            except OSError as error:
+                if one.kind is not DELAYED:
+                    raise
+                # That it takes long can be said with the next try.
+                _log.warning("%s: that it is delayed cannot be reported now: %s", entry.id, error)
+                break
+            progress = self._unsaved[entry.id] = one.told
+            self._nudged.set()
+        return progress
 
     async def _tell(self, entry: Entry, outcomes: Sequence[Outcome]) -> None:
         if not self._on_result:
             return
         for outcome in outcomes:
             await tell(entry.id, "the result for a recipient", self._on_result, entry, outcome)
+
+
+def _stranded(result: Result) -> bool:
+    """True if nobody was there. What broke while it was sent, or by a fault of ours, is no reason for more haste."""
+    found_nobody = not (result.reached or result.peer)
+    return found_nobody and not (result.wait or result.listed or reply.OUR_FAULT in result.replies)

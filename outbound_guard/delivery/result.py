@@ -28,6 +28,9 @@ class Result(msgspec.Struct, frozen=True):
     """If not 0: nobody was asked for those who are to be tried again, who may come after so many seconds."""
     keep: bool = False
     """True if it is our own queue that tries again what was refused for now, and not the client."""
+    relayed: tuple[int, ...] = ()
+    """Places of the recipients whose success was to be reported and who were taken by a next hop that will not do so:
+    it is for us to say that the message was relayed (RFC 3461 5.2.2)."""
 
     def peer_of(self, place: int) -> str:
         """The next hop that answered for the recipient at this place."""
@@ -54,6 +57,7 @@ class Result(msgspec.Struct, frozen=True):
             if index in later.listed:
                 listed.append(place)
         reached = later.reached or bool(listed) or len(self.listed) < len(replies)
+        relayed = self.relayed + tuple(self.listed[index] for index in later.relayed)
         return Result(
             tuple(replies),
             later.peer,
@@ -63,4 +67,5 @@ class Result(msgspec.Struct, frozen=True):
             later.source,
             tuple(sources),
             keep=self.keep or later.keep,
+            relayed=relayed,
         )

@@ -14,8 +14,9 @@ from outbound_guard.spool import Entry, Failure, Progress
 
 _JITTER = 0.1
 """Waits are longer by up to this share, so that what failed together does not come back together."""
-_LONGEST_UNREACHED = 600.0
-"""An outage of the next hop ends for all mail at once, so none waits much longer than the outage; seconds."""
+_LONGEST_UNREACHED = 60.0
+"""Seconds. An outage of the next hop ends for all mail at once: the queue takes up what waits for it when it answers
+again, and what the queue does not remember (it was started anew) waits not much longer."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -49,10 +50,13 @@ def settle(
     started = progress.since or entry.received
     over = now >= started + delivery.expiry
     outcomes, left, replies, failed = [], [], {}, list(progress.failed)
+    relayed = list(progress.relayed)
     for place, (recipient, said) in enumerate(zip(tried, chain(result.replies, repeat(reply.OUR_FAULT)), strict=False)):
         peer, source = result.peer_of(place), result.source_of(place)
         if said.accepted:
             outcomes.append(Outcome(recipient, said, True, peer, source))
+            if place in result.relayed:
+                relayed.append(Failure(recipient, said, peer, now))
         elif said.permanent:
             outcomes.append(Outcome(recipient, said, True, peer, source))
             failed.append(Failure(recipient, said, peer, now))
@@ -73,7 +77,18 @@ def settle(
     # As long as all are left nothing is settled, and the progress says so.
     all_left = len(left) == len(entry.envelope.recipients)
     remaining = None if all_left else tuple(left)
-    return Progress(attempts, due, progress.since, remaining, replies, tuple(failed)), outcomes
+    return (
+        msgspec.structs.replace(
+            progress,
+            attempts=attempts,
+            due=due,
+            remaining=remaining,
+            replies=replies,
+            failed=tuple(failed),
+            relayed=tuple(relayed),
+        ),
+        outcomes,
+    )
 
 
 def recipients_left(entry: Entry, progress: Progress) -> tuple[str, ...]:

@@ -113,6 +113,10 @@ class Routes:
         until, known = self._known.get(domain, (0.0, None))
         return known if until > self._clock.now() else None
 
+    def known_for(self, domain: str) -> float:
+        """Seconds for which what is known is believed; 0: ask."""
+        return max(0.0, self._known.get(domain, (0.0, None))[0] - self._clock.now())
+
     async def of(self, domain: str) -> Route | Reply:
         """Where the mail of a domain goes (`[...]`: of an address), or the reply that says why it goes nowhere.
 

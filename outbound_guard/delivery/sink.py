@@ -10,6 +10,7 @@ from pathlib import Path
 from outbound_guard import durable, reply
 from outbound_guard.clock import Clock
 from outbound_guard.delivery.result import Result
+from outbound_guard.delivery.wire import successes
 from outbound_guard.mail import Envelope, new_id
 
 PEER = "sink"
@@ -36,7 +37,7 @@ class Sink:
         except OSError as error:
             _log.error("the sink cannot be written: %s", error)
             return Result((reply.OVERLOADED,) * len(envelope.recipients), PEER)
-        return Result((reply.sunk(id_),) * len(envelope.recipients), PEER)
+        return Result((reply.sunk(id_),) * len(envelope.recipients), PEER, relayed=successes(envelope))
 
 
 def _field(name: str, address: str) -> bytes:

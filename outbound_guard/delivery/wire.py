@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from outbound_guard.mail import Envelope
+from outbound_guard.mail import LARGE, Envelope
 from outbound_guard.reply import Reply
 
 BAD_SENDER = Reply(501, "5.1.7", "OG-ADDRESS the sender's address cannot be sent on")
@@ -33,7 +34,7 @@ class Extensions(msgspec.Struct, frozen=True):
 class Mail:
     """An envelope and its content, made ready once and then sent over one connection or another."""
 
-    __slots__ = ("_envelope", "_mail_from", "_recipients", "_size", "_utf8", "body", "replies")
+    __slots__ = ("_envelope", "_mail_from", "_recipients", "_size", "_success", "_utf8", "body", "relayed", "replies")
 
     def __init__(self, envelope: Envelope, content: Sequence[bytes]) -> None:
         """`content` is the message in pieces: CRLF line ends, not dot-stuffed."""
@@ -45,6 +46,9 @@ class Mail:
         """The message as it goes over the wire, to the final dot."""
         # RFC 1870 6: without the final dot and without dot-stuffing.
         self._size = sum(map(len, content)) + len(self.body[-1]) - len(b".\r\n")
+        self._success = successes(envelope)
+        self.relayed: tuple[int, ...] = ()
+        """Places of those whom a hop has taken that does not report success, where that was asked for."""
         self.replies: list[Reply | None]
         """One place for each recipient of the envelope; those that cannot be sent on have their reply already."""
         if self._mail_from is None:
@@ -98,6 +102,15 @@ class Mail:
         lines.append(b"DATA\r\n")
         return lines, replies
 
+    def taken(self, extensions: Extensions, answers: Sequence[Reply]) -> None:
+        """A hop with these extensions has answered, for each place; what is settled already counts as before.
+
+        RFC 3461 5.2.2: where it does not know DSN, nobody but us can say that the message was relayed.
+        """
+        if self._success and not extensions.dsn:
+            accepted = (at for at in self._success if self.replies[at] is None and answers[at].accepted)
+            self.relayed += tuple(accepted)
+
     def _asked(self, place: int) -> bytes:
         """The parameters of RCPT for the recipient at this place."""
         asked = self._envelope.asked.get(self._envelope.recipients[place])
@@ -106,6 +119,21 @@ class Mail:
         words = b" NOTIFY=" + ",".join(asked.notify).encode("ascii") if asked.notify else b""
         # One that is not ASCII can only go where the addresses may be so, too; it is a help and no more.
         return words + (b" ORCPT=" + asked.orcpt.encode() if asked.orcpt.isascii() and asked.orcpt else b"")
+
+
+async def made_ready(envelope: Envelope, content: Sequence[bytes]) -> Mail:
+    """The message made ready; a large one in a thread."""
+    if sum(map(len, content)) <= LARGE:
+        return Mail(envelope, content)
+    return await asyncio.to_thread(Mail, envelope, content)
+
+
+def successes(envelope: Envelope) -> tuple[int, ...]:
+    """Places of the recipients whose success is to be reported."""
+    if not envelope.asked:
+        return ()
+    asked = envelope.asked
+    return tuple(at for at, to in enumerate(envelope.recipients) if to in asked and "SUCCESS" in asked[to].notify)
 
 
 def framed(content: Sequence[bytes]) -> list[bytes]:
@@ -118,8 +146,10 @@ def framed(content: Sequence[bytes]) -> list[bytes]:
         if piece:
             pieces.append(piece)
             # The dot of CRLF dot stands first in its piece, or second behind the LF, or the three stand in one piece.
-            dots = dots or b"\r\n." in piece or piece[0] == 0x2E or piece[:2] == b"\n."
-    if dots:
+            dots = dots or _begins_lines_with_dots(piece) or piece[0] == 0x2E or piece[:2] == b"\n."
+    if dots and sum(map(len, pieces)) > LARGE:
+        pieces = list(_stuffed(pieces))
+    elif dots:
         whole = b"".join(pieces).replace(b"\r\n.", b"\r\n..")
         pieces = [b"." + whole if whole[0] == 0x2E else whole]
     tail = pieces[-1][-2:] if pieces else b"\r\n"
@@ -127,6 +157,23 @@ def framed(content: Sequence[bytes]) -> list[bytes]:
         tail = pieces[-2][-1:] + tail
     pieces.append(b".\r\n" if tail == b"\r\n" else b"\r\n.\r\n")
     return pieces
+
+
+def _stuffed(pieces: Sequence[bytes]) -> Iterator[bytes]:
+    """The same octets with each dot that begins a line doubled, in steps, so that others get their turn in between."""
+    before = b"\r\n"
+    for piece in pieces:
+        for start in range(0, len(piece), LARGE):
+            window = before + piece[start : start + LARGE]
+            yield window.replace(b"\r\n.", b"\r\n..")[2:]
+            before = window[-2:]
+
+
+def _begins_lines_with_dots(piece: bytes) -> bool:
+    """True if CRLF dot stands in it."""
+    if len(piece) <= LARGE:
+        return b"\r\n." in piece
+    return any(piece.find(b"\r\n.", start, start + LARGE + 2) >= 0 for start in range(0, len(piece), LARGE))
 
 
 def _path(address: str) -> bytes | None:

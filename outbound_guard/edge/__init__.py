@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from outbound_guard.clock import Clock
 from outbound_guard.config import Config, Listener
+from outbound_guard.edge.guesses import Guesses
 from outbound_guard.edge.passwords import Passwords
+from outbound_guard.edge.room import Room
 from outbound_guard.edge.session import Session
 from outbound_guard.edge.sessions import Sessions
 from outbound_guard.edge.terms import Terms
-from outbound_guard.edge.tls import HANDSHAKE_SECONDS, check, tls_context
+from outbound_guard.edge.tls import Certificate, certificate_of, check, tls_context
 from outbound_guard.mail import Submission
 from outbound_guard.reply import Reply
 
-__all__ = ["Edge", "Passwords", "Sessions", "check", "tls_context"]
+__all__ = ["Certificate", "Edge", "Guesses", "Passwords", "Room", "Sessions", "certificate_of", "check", "tls_context"]
 
 
 class Edge:
-    """One listener: `loop.create_server(edge.protocol, sock=sock, **edge.server_arguments())`."""
+    """One listener: `loop.create_server(edge.protocol, sock=sock)`."""
 
     def __init__(
         self,
@@ -36,13 +37,14 @@ class Edge:
         sessions: Sessions,
         tls: ssl.SSLContext | None,
         count: Callable[..., None],
+        suppressed: Callable[[str, str], Reply | None] = lambda *_: None,
     ) -> None:
         """`accept` decides on a message, and must answer 2xx only when it is safe; if it raises, the client gets 451.
 
         `admit` says whether a login or an envelope sender may send: None, or the refusal. `count(name, *labels)` adds
-        one to a metric. `tls` is what `tls_context` made of this listener.
+        one to a metric. `tls` is what `tls_context` made of this listener. `suppressed` has the refusal for a recipient
+        that somebody with this login is not to write to.
         """
-        self._tls = tls if listener.tls == "implicit" else None
         self.terms = Terms(
             config,
             listener,
@@ -54,14 +56,9 @@ class Edge:
             sessions=sessions,
             tls=tls,
             count=count,
+            suppressed=suppressed,
         )
 
     def protocol(self) -> asyncio.Protocol:
         """A new session: the factory for `loop.create_server`."""
         return Session(self.terms)
-
-    def server_arguments(self) -> dict[str, Any]:
-        """What `loop.create_server` needs besides the factory and the socket: with implicit TLS, the TLS part."""
-        if self._tls is None:
-            return {}
-        return {"ssl": self._tls, "ssl_handshake_timeout": HANDSHAKE_SECONDS}

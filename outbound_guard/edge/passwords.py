@@ -6,8 +6,10 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import logging
 import re
 import secrets
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +17,11 @@ import argon2
 import bcrypt
 
 from outbound_guard.clock import Clock, SystemClock
-from outbound_guard.config import ConfigError
+from outbound_guard.config import Auth, ConfigError
+from outbound_guard.edge.files import stamp
+from outbound_guard.edge.guesses import Guesses
+
+log = logging.getLogger(__name__)
 
 _BCRYPT = re.compile(r"\$2[abxy]\$(?:0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
 _KEPT = 10_000
@@ -30,12 +36,21 @@ class Overloaded(Exception):  # noqa: N818 - it says how busy we are, not that s
 
 
 class Passwords:
-    """Who may log in. A change of the file counts from `reload` on."""
+    """Who may log in. A change of the file counts at once; one with a mistake changes nothing, and the log says so."""
 
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
-        """Read the file. Raises ConfigError naming the line."""
-        self._path = path
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock | None = None,
+        guesses: Guesses | None = None,
+        count: Callable[..., None] | None = None,
+    ) -> None:
+        """Read the file. Raises ConfigError naming the line. `guesses` counts wrong passwords; `count` metrics."""
+        self._path, self._metric = path, count
+        self._seen = stamp(path)
+        self._reading = asyncio.Lock()
         self._clock = clock or SystemClock()
+        self.guesses = guesses or Guesses(Auth(), secrets.token_bytes(32), self._clock)
         self._hashes: dict[str, str] = {}
         # login -> (keyed digest of hash and password, end in unix seconds). Only right passwords are remembered, and
         # the key lives and dies with the process, so that what is remembered is of no use to who reads it.
@@ -43,8 +58,9 @@ class Passwords:
         self._key = secrets.token_bytes(32)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="password")
         self._waiting = 0
-        # Checked for unknown users, so that they take as long as known ones. No password fits it: it is made of dice.
-        self._nobody = f"$argon2id$v=19$m=65536,t=3,p=4${_dice(16)}${_dice(32)}"
+        # Checked for unknown users where there are no known ones. No password fits it: it is made of dice.
+        self._nobody = [f"$argon2id$v=19$m=65536,t=3,p=4${_dice(16)}${_dice(32)}"]
+        self._patterns: list[str] = []
         self.reload()
 
     def __len__(self) -> int:
@@ -52,11 +68,34 @@ class Passwords:
 
     def reload(self) -> None:
         """Read the file again. Raises ConfigError naming the line; the passwords read before then stay in force."""
-        self._hashes = _read(self._path)
+        self._use(_read(self._path))
+
+    def _use(self, hashes: dict[str, str]) -> None:
+        self._hashes = hashes
         self._known.clear()
+        self._patterns = list(hashes.values()) or self._nobody
+
+    async def refresh(self) -> None:
+        """Read the file again if it has changed. Never raises: a mistake in it is logged and counted."""
+        async with self._reading:
+            now = stamp(self._path)
+            if now == self._seen:
+                return
+            self._seen = now
+            try:
+                self._use(await asyncio.to_thread(_read, self._path))
+                result = "ok"
+                log.info("passwords read again: %d logins", len(self))
+            except ConfigError as error:
+                result = "refused"
+                log.error("the passwords stay as they were: %s", error)
+            if self._metric is not None:
+                self._metric("file_reloads_total", "passwords", result)
 
     async def check(self, user: str, password: bytes) -> bool:
         """True if this is the user's password. Raises Overloaded."""
+        if stamp(self._path) != self._seen:
+            await self.refresh()
         hash_ = self._hashes.get(user)
         digest = hmac.digest(self._key, f"{hash_}\0".encode() + password, hashlib.sha256)
         now = self._clock.now()
@@ -68,7 +107,7 @@ class Passwords:
         self._waiting += 1
         try:
             right = await asyncio.get_running_loop().run_in_executor(
-                self._threads, _fits, hash_ or self._nobody, password
+                self._threads, _fits, hash_ or self._pattern(user), password
             )
         finally:
             self._waiting -= 1
@@ -81,6 +120,11 @@ class Passwords:
                 del self._known[next(iter(self._known))]
             self._known[user] = (digest, now + _KEPT_SECONDS)
         return True
+
+    def _pattern(self, user: str) -> str:
+        """A hash for a user who does not exist, always the same: somebody's, so that it takes as long as somebody's."""
+        number = int.from_bytes(hmac.digest(self._key, user.encode("utf-8", "replace"), hashlib.sha256)[:8], "big")
+        return self._patterns[number % len(self._patterns)]
 
     def close(self) -> None:
         """End the threads."""

@@ -8,21 +8,30 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiosmtpd.smtp import AuthResult
-from aiosmtpd.smtp import Session as Peer
 
-from outbound_guard.edge import answers, paths
-from outbound_guard.edge.data import DataReader, hops
+from outbound_guard.edge import answers, paths, xclient
+from outbound_guard.edge.data import DataReader, Fault, header, hops
+from outbound_guard.edge.ends import BadLine, Closed
+from outbound_guard.edge.logins import authenticate
 from outbound_guard.edge.parameters import NOTHING, Refused, take, take_recipient
-from outbound_guard.edge.passwords import Overloaded, Passwords
+from outbound_guard.edge.room import Full, brought_back
 from outbound_guard.edge.terms import Terms
-from outbound_guard.edge.wire import BadLine, Closed, Wire
+from outbound_guard.edge.wire import Wire
 from outbound_guard.mail import Asked, Submission, new_id
 from outbound_guard.reply import Reply
 
 log = logging.getLogger(__name__)
 
-_NOT_SMTP = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "PRI", "TRACE"})
-"""A browser can be made to talk to us from a trusted address; it must not get as far as its request's body."""
+_NOT_SMTP = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "PRI", "PROXY", "TRACE"})
+"""A browser can be made to talk to us from a trusted address; it must not get as far as its request's body.
+Nor is anybody heard who would like to speak for others and may not: PROXY comes first or never."""
+_BEYOND = 10
+"""Times the recipients that a message may have, which may be refused until that is taken for idling."""
+_FAULTS: dict[Fault, bytes] = {
+    "size": answers.TOO_LARGE,
+    "line_end": answers.BARE_IN_CONTENT,
+    "full": answers.NO_ROOM,
+}
 
 
 class Session(Wire):
@@ -33,10 +42,17 @@ class Session(Wire):
     server: str | None = None
     mail_from: str | None = None
     tls: str | None = None
-    _extended = False
     _declared = NOTHING
     _errors = 0
-    _logins_failed = 0
+    _idle_commands = 0
+    _beyond = 0
+    told = xclient.NOTHING
+    """What a trusted host told of its client."""
+    handed_on_by = ""
+    """Address of the host that told by XCLIENT for whom it speaks."""
+    extended = False
+    """True after EHLO."""
+    logins_failed = 0
 
     def __init__(self, terms: Terms) -> None:
         super().__init__(terms)
@@ -84,23 +100,31 @@ class Session(Wire):
             raise Closed
         self.wrong(answers.UNKNOWN, "unknown")
 
+    def idle_command(self) -> None:
+        """Count a command that brings no message nearer, and close the session after too many of them."""
+        self._idle_commands += 1
+        if self._idle_commands > self.terms.limits.commands:
+            self.refuse(answers.TOO_MANY_COMMANDS, "commands")
+            raise Closed
+
     def _reset(self) -> None:
         self.mail_from = None
         self.recipients = []
         self.asked = {}
+        self._beyond = 0
 
     # -- Who are you -------------------------------------------------------------------------------------------------
 
     async def smtp_EHLO(self, arg: str) -> None:
         """RFC 5321 4.1.1.1."""
         if self._greet(arg):
-            self._extended = True
-            self.say(self.terms.ehlo(secure=self.tls is not None))
+            self.extended = True
+            self.say(self.terms.ehlo(self.tls is not None, xclient.allowed(self)))
 
     async def smtp_HELO(self, arg: str) -> None:
         """RFC 5321 4.1.1.1."""
         if self._greet(arg):
-            self._extended = False
+            self.extended = False
             self.say(self.terms.helo)
 
     def _greet(self, name: str) -> bool:
@@ -108,7 +132,9 @@ class Session(Wire):
             self.wrong(answers.HELO_SYNTAX, "syntax")
             return False
         self._reset()
-        self.helo = name
+        # The name that a trusted host told of its client is worth more than that host's own.
+        self.helo = self.told.helo or name
+        self.idle_command()
         return True
 
     async def smtp_STARTTLS(self, arg: str) -> None:
@@ -122,17 +148,16 @@ class Session(Wire):
         else:
             self.say(answers.READY_FOR_TLS)
             await self.start_tls(self.terms.tls)
-            # RFC 3207 4.2: nothing that was said before counts.
-            self._reset()
-            self.helo = ""
-            self._extended = False
-            self.login = self.server = None
+            # RFC 3207 4.2: nothing that was said before counts; what a trusted host said by XCLIENT, it says again.
+            self.forget_client()
             self.encrypted()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected; with implicit TLS it has shaken hands already."""
-        super().connection_made(transport)
-        self.encrypted()
+    def forget_client(self) -> None:
+        """Begin anew: nothing that the client said counts."""
+        self._reset()
+        self.helo = ""
+        self.extended = False
+        self.login = self.server = None
 
     def encrypted(self) -> None:
         """Keep protocol and cipher of the TLS layer that now lies below, if any."""
@@ -142,78 +167,16 @@ class Session(Wire):
             self.terms.count("smtp_tls_sessions_total", self.terms.name, cipher[1])
 
     async def smtp_AUTH(self, arg: str) -> None:
-        """RFC 4954. The dialogues themselves are aiosmtpd's."""
-        mechanism, *initial = arg.split() or [""]
-        dialogue = {"PLAIN": self.auth_PLAIN, "LOGIN": self.auth_LOGIN}.get(mechanism.upper())
-        passwords = self.terms.passwords
-        if passwords is None:
-            self.wrong(answers.NOT_IMPLEMENTED, "unknown")
-        elif not self._extended:
-            self.wrong(answers.HELO_FIRST, "sequence")
-        elif self.login is not None:
-            self.wrong(answers.LOGGED_IN_ALREADY, "sequence")
-        elif not self.at_rest:
-            self.wrong(answers.NOT_IN_TRANSACTION, "sequence")
-        elif self.terms.secrets_need_tls and self.tls is None:
-            self.wrong(answers.TLS_FIRST, "auth")
-        elif not mechanism or len(initial) > 1:
-            self.wrong(answers.AUTH_SYNTAX, "syntax")
-        elif dialogue is None:
-            self.wrong(answers.UNKNOWN_MECHANISM, "syntax")
-        else:
-            self.session = self.session or self._peer()
-            result = await dialogue(self, [mechanism, *initial])
-            if result.auth_data is None:
-                # Broken off, or not to be decoded; aiosmtpd has said so.
-                self._login_failed("broken_off")
-            else:
-                await self._log_in(passwords, *result.auth_data)
-
-    def _peer(self) -> Peer:
-        peer = Peer(self.loop)
-        peer.peer = self.client_ip
-        return peer
+        """RFC 4954."""
+        await authenticate(self, arg)
 
     def _authenticate(self, mechanism: str, auth_data: Any) -> AuthResult:
-        """Called by aiosmtpd's dialogues, which cannot wait: hands out what the client gave; `smtp_AUTH` checks it."""
+        """Called by aiosmtpd's dialogues, which cannot wait: hands out what the client gave; `logins` checks it."""
         return AuthResult(success=False, auth_data=auth_data)
 
-    async def _log_in(self, passwords: Passwords, user: bytes, password: bytes) -> None:
-        try:
-            login = user.decode("utf-8")
-            right = await passwords.check(login, password)
-        except UnicodeDecodeError:
-            right = False
-        except Overloaded:
-            self.terms.count("smtp_logins_total", "overloaded")
-            self.say(answers.LOGIN_FAULT)
-            return
-        except Exception:
-            log.exception("password check for %s failed", self.client_ip)
-            self.terms.count("smtp_logins_total", "fault")
-            self.say(answers.LOGIN_FAULT)
-            return
-        if not right:
-            self.say(answers.WRONG_PASSWORD)
-            self._login_failed("wrong")
-            return
-        server = self.terms.is_server(login)
-        refusal = None if server else self.terms.admit(login)
-        if refusal is not None:
-            self.say(refusal.wire())
-            self._login_failed("suspended")
-            return
-        self.login = login
-        self.server = login if server else None
-        self.terms.count("smtp_logins_total", "accepted")
-        self.say(answers.LOGGED_IN)
-
-    def _login_failed(self, result: str) -> None:
-        self.terms.count("smtp_logins_total", result)
-        self._logins_failed += 1
-        if self._logins_failed >= self.terms.limits.auth_tries:
-            self.refuse(answers.TOO_MANY_LOGINS, "auth_tries")
-            raise Closed
+    async def smtp_XCLIENT(self, arg: str) -> None:
+        """What Postfix describes in its XCLIENT_README: a trusted host tells of its own client."""
+        xclient.obey(self, arg)
 
     # -- A mail transaction ------------------------------------------------------------------------------------------
 
@@ -225,11 +188,14 @@ class Session(Wire):
         if self.mail_from is not None:
             self.wrong(answers.NESTED_MAIL, "sequence")
             return
+        if not self.known:
+            self.wrong(answers.NOBODY, "relay")
+            return
         if self.login is None and not self.terms.trusts(self.client_ip):
             if self.terms.passwords is None:
-                self.refuse(answers.NO_RELAY, "relay")
+                self.wrong(answers.NO_RELAY, "relay")
             else:
-                self.refuse(answers.LOGIN_FIRST, "auth")
+                self.wrong(answers.LOGIN_FIRST, "auth")
             return
         if arg[:5].upper() != "FROM:":
             self.wrong(answers.MAIL_SYNTAX, "syntax")
@@ -239,7 +205,7 @@ class Session(Wire):
             self.wrong(answers.BAD_SENDER, "address")
             return
         sender, words = path
-        if words and not self._extended:
+        if words and not self.extended:
             self.wrong(answers.UNKNOWN_PARAMETER, "parameter")
             return
         declared = take(words, self.terms.limits.message_size, *self.terms.offered) if words else NOTHING
@@ -256,6 +222,7 @@ class Session(Wire):
         if refusal is not None:
             # RFC 7372 gives 525 to AUTH alone.
             self.refuse(Reply(550, "5.7.1", refusal.text).wire(), "suspended")
+            self.idle_command()
             return
         self.mail_from = sender
         self.say(answers.SENDER_OK)
@@ -273,13 +240,19 @@ class Session(Wire):
             self.wrong(answers.BAD_RECIPIENT, "address")
             return
         recipient, words = path
-        asked = take_recipient(words, self.terms.dsn and self._extended) if words else None
+        asked = take_recipient(words, self.terms.dsn and self.extended) if words else None
         if isinstance(asked, Refused):
             self.wrong(asked.answer, asked.reason)
         elif not recipient.isascii() and not self._declared.smtputf8:
             self.refuse(answers.NEEDS_SMTPUTF8, "address")
         elif len(self.recipients) >= self.terms.limits.recipients:
             self.refuse(answers.TOO_MANY_RECIPIENTS, "recipients")
+            self._beyond += 1
+            if self._beyond > _BEYOND * self.terms.limits.recipients:
+                self.idle_command()
+        elif self.login is not None and self.server is None and (no := self.terms.suppressed(self.login, recipient)):
+            # A login of its own answers for what it sends; of all others it is known at the end of the message.
+            self.refuse(no.wire(), "suppressed")
         else:
             self.recipients.append(recipient)
             self.asked |= {recipient: asked} if asked else {}
@@ -293,9 +266,16 @@ class Session(Wire):
             self.wrong(answers.MAIL_FIRST, "sequence")
         elif not self.recipients:
             self.wrong(answers.NO_RECIPIENTS, "sequence")
+        elif self.terms.sessions.room.over:
+            self.refuse(answers.NO_ROOM, "memory")
+            self._reset()
         else:
             self.say(answers.START_DATA)
-            answer = await self._answer(await self.read_message(), self.mail_from)
+            reader = await self.read_message()
+            try:
+                answer = await self._answer(reader, self.mail_from)
+            finally:
+                reader.close()
             self._reset()
             self.say(answer)
             if answer.startswith(b"421"):
@@ -305,12 +285,28 @@ class Session(Wire):
     async def _answer(self, reader: DataReader, mail_from: str) -> bytes:
         """What to say to a message that has been read to its end."""
         if reader.fault is not None:
-            self.terms.count("smtp_messages_refused_total", reader.fault)
-            return answers.TOO_LARGE if reader.fault == "size" else answers.BARE_IN_CONTENT
-        content = reader.content()
-        if hops(content) >= self.terms.limits.hops:
-            self.terms.count("smtp_messages_refused_total", "hops")
-            return answers.LOOP
+            return self._unfit(reader.fault, _FAULTS[reader.fault])
+        if reader.overflow is None:
+            return await self._accepted(reader.content(), mail_from)
+        self.flush()
+        try:
+            async with brought_back(reader, self.terms.sessions.room) as content:
+                return await self._accepted(content, mail_from)
+        except Full:
+            return self._unfit("memory", answers.NO_ROOM)
+
+    def _unfit(self, reason: str, answer: bytes) -> bytes:
+        self.terms.count("smtp_messages_refused_total", reason)
+        return answer
+
+    async def _accepted(self, content: bytes, mail_from: str) -> bytes:
+        """What to say to a message that came in whole."""
+        head = header(content, self.terms.limits.header_size)
+        if head is None:
+            return self._unfit("header_size", answers.HEADER_TOO_LARGE)
+        if hops(head) >= self.terms.limits.hops:
+            return self._unfit("hops", answers.LOOP)
+        del head
         now = self.terms.clock.now()
         submission = Submission(
             id=new_id(now),
@@ -340,14 +336,14 @@ class Session(Wire):
         except Exception:
             log.exception("message %s failed", submission.id)
         else:
-            self._errors = 0
+            self._errors = self._idle_commands = 0
             return answer
         self.terms.count("smtp_faults_total", "message")
         return answers.FAULT
 
     def _protocol(self) -> str:
         """The word for the Received field (RFC 3848; RFC 6531 4.3)."""
-        if not self._extended:
+        if not self.extended:
             return "SMTP"
         name = "UTF8SMTP" if self._declared.smtputf8 else "ESMTP"
         return name + ("S" if self.tls else "") + ("A" if self.login is not None else "")
@@ -360,10 +356,12 @@ class Session(Wire):
             self.wrong(answers.NO_ARGUMENTS, "syntax")
         else:
             self._reset()
+            self.idle_command()
             self.say(answers.OK)
 
     async def smtp_NOOP(self, arg: str) -> None:
         """RFC 5321 4.1.1.9."""
+        self.idle_command()
         self.say(answers.OK)
 
     async def smtp_QUIT(self, arg: str) -> None:
@@ -377,12 +375,14 @@ class Session(Wire):
     async def smtp_VRFY(self, arg: str) -> None:
         """RFC 5321 3.5.3: says nothing about who exists."""
         if arg:
+            self.idle_command()
             self.say(answers.NOT_VERIFIED)
         else:
             self.wrong(answers.VRFY_SYNTAX, "syntax")
 
     async def smtp_HELP(self, arg: str) -> None:
         """RFC 5321 4.1.1.8."""
+        self.idle_command()
         self.say(answers.HELP)
 
     async def smtp_EXPN(self, arg: str) -> None:

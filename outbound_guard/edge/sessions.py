@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import ipaddress
 from typing import Protocol
 
 from outbound_guard.config import Limits
 from outbound_guard.edge import answers
+from outbound_guard.edge.room import Room
 
 _LINGER = 5.0
 """Seconds that sessions cut off at the end of `drain` get to vanish."""
@@ -30,9 +33,12 @@ class Open(Protocol):
 class Sessions:
     """Shared by all listeners of a process. The limits hold for each process."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, room: Room | None = None) -> None:
+        """`room`: for messages; without it they have what the limits say, and none goes to disk."""
         self._limits = limits
-        self._open: set[Open] = set()
+        self.room = room or Room(limits.memory)
+        # Each with the address that it counts for; "": none, since a load balancer has not said yet for whom it is.
+        self._open: dict[Open, str] = {}
         self._by_address: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event | None = None
@@ -43,31 +49,44 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._open)
 
-    def enter(self, session: Open) -> tuple[bytes, str] | None:
-        """Take a new session in, or say why not: the answer for the client, and a word for the metric."""
+    def enter(self, session: Open, *, counted: bool = True) -> tuple[bytes, str] | None:
+        """Take a new session in, or say why not: the answer for the client, and a word for the metric.
+
+        `counted` is False while it is not known for whom the connection is; `count` makes up for it.
+        """
         if self.stopping:
             return answers.STOPPING, "stopping"
         if len(self._open) >= self._limits.connections:
             return answers.TOO_MANY_SESSIONS, "connections"
-        count = self._by_address.get(session.client_ip, 0)
-        if count >= self._limits.connections_per_address:
-            return answers.TOO_MANY_FROM_ADDRESS, "connections_per_address"
-        self._by_address[session.client_ip] = count + 1
-        self._open.add(session)
+        if counted:
+            address = whose(session.client_ip)
+            count = self._by_address.get(address, 0)
+            if count >= self._limits.connections_per_address:
+                return answers.TOO_MANY_FROM_ADDRESS, "connections_per_address"
+            self._by_address[address] = count + 1
+            self._open[session] = address
+        else:
+            self._open[session] = ""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._interval, self._sweep)
         return None
 
+    def count(self, session: Open) -> tuple[bytes, str] | None:
+        """Count a session that entered uncounted for its address, or say why it cannot stay."""
+        self.leave(session)
+        return self.enter(session)
+
     def leave(self, session: Open) -> None:
         """Forget a session whose connection is gone; one that never entered is ignored."""
-        if session not in self._open:
+        address = self._open.pop(session, None)
+        if address is None:
             return
-        self._open.remove(session)
-        count = self._by_address[session.client_ip] - 1
-        if count:
-            self._by_address[session.client_ip] = count
-        else:
-            del self._by_address[session.client_ip]
+        if address:
+            count = self._by_address[address] - 1
+            if count:
+                self._by_address[address] = count
+            else:
+                del self._by_address[address]
         if not self._open and self._empty is not None:
             self._empty.set()
 
@@ -101,3 +120,11 @@ class Sessions:
         for session in list(self._open):
             session.check_time(now)
         self._timer = loop.call_later(self._interval, self._sweep) if self._open else None
+
+
+@functools.lru_cache(maxsize=4096)
+def whose(address: str) -> str:
+    """What stands for a client in counters: its address, of IPv6 the /64 that one host has for itself."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.IPv6Network((address, 64), strict=False).network_address)

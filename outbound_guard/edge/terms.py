@@ -5,12 +5,13 @@ from __future__ import annotations
 import fnmatch
 import functools
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from outbound_guard.clock import Clock
 from outbound_guard.config import Config, Limits, Listener, contains, networks
 from outbound_guard.edge.passwords import Passwords
 from outbound_guard.edge.sessions import Sessions
+from outbound_guard.edge.xclient import NAMES as XCLIENT
 from outbound_guard.mail import Submission
 from outbound_guard.reply import Reply
 
@@ -32,6 +33,7 @@ class Terms:
         tls: ssl.SSLContext | None,
         count: Callable[..., None],
         dsn: bool = True,
+        suppressed: Callable[[str, str], Reply | None] = lambda *_: None,
     ) -> None:
         """`dsn`: offer the extension of RFC 3461; the rest as for Edge."""
         self.dsn = dsn
@@ -40,17 +42,22 @@ class Terms:
         self.clock = clock
         self.accept = accept
         self.admit = admit
+        self.suppressed = suppressed
         self.passwords = passwords if listener.auth != "none" else None
         self.offered = self.passwords is not None, dsn
         """AUTH, DSN."""
         self.sessions = sessions
         self.tls = tls if listener.tls == "starttls" else None
+        self.tls_first = tls if listener.tls == "implicit" else None
         self.secrets_need_tls = listener.tls != "none"
         self.count = count
         self._server_logins = config.auth.server_logins
-        self._trusted = networks(listener.trusted)
         # The same few servers connect again and again.
-        self.trusts = functools.lru_cache(maxsize=4096)(self._trusts)
+        self.trusts = _looked_up(listener.trusted)
+        self.speaks_for_others = _looked_up(listener.proxy_protocol) if listener.proxy_protocol else None
+        """Whether an address sends a PROXY header; None if nobody does."""
+        self.tells_of_others = _looked_up(listener.xclient) if listener.xclient else None
+        """Whether an address may use XCLIENT; None if nobody may."""
         self._greeting_name = hostname
         self.greeting = Reply(220, "", f"{hostname} ESMTP").wire()
         self.helo = Reply(250, "", hostname).wire()
@@ -58,13 +65,15 @@ class Terms:
         if dsn:
             self._extensions += "\nDSN"
 
-    def ehlo(self, secure: bool) -> bytes:
-        """The answer to EHLO (RFC 5321 4.1.1.1), for a session with or without TLS."""
+    def ehlo(self, secure: bool, xclient: bool = False) -> bytes:
+        """The answer to EHLO (RFC 5321 4.1.1.1), for a session with or without TLS, to one that may use XCLIENT."""
         lines = [self._greeting_name, self._extensions]
         if self.tls and not secure:
             lines.append("STARTTLS")
         if self.passwords and (secure or not self.secrets_need_tls):
             lines.append("AUTH PLAIN LOGIN")
+        if xclient:
+            lines.append(f"XCLIENT {XCLIENT}")
         # RFC 2034 3: the answer to EHLO carries no enhanced status code.
         return Reply(250, "", "\n".join(lines)).wire()
 
@@ -72,5 +81,12 @@ class Terms:
         """True if the login belongs to a customer's MTA and not to a sender."""
         return any(fnmatch.fnmatchcase(login, pattern) for pattern in self._server_logins)
 
-    def _trusts(self, address: str) -> bool:
-        return contains(self._trusted, address)
+
+def _looked_up(texts: Iterable[str]) -> Callable[[str], bool]:
+    """Whether an address lies in one of the networks; what was asked last is remembered."""
+    nets = networks(texts)
+
+    def within(address: str) -> bool:
+        return contains(nets, address)
+
+    return functools.lru_cache(maxsize=4096)(within)

@@ -19,8 +19,9 @@ from aiosmtpd.smtp import Session as Peer
 
 from outbound_guard.edge import answers
 from outbound_guard.edge.data import DataReader
+from outbound_guard.edge.ends import BadLine, Closed
+from outbound_guard.edge.opening import opened, shake_hands, turn_away
 from outbound_guard.edge.terms import Terms
-from outbound_guard.edge.tls import HANDSHAKE_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -28,22 +29,12 @@ _LONGEST_LINE = 12_288
 """Octets of a command line without its end. RFC 4954 4 asks for this much for AUTH; RFC 5321 4.5.3.1.4 for 512."""
 _BUFFERED = 65_536
 """Octets of commands waiting from which on no more is read from the client."""
+_MUCH = 131_072
+"""Octets that came in at once from which on there is probably more to come at once."""
 _COMMANDS_AT_ONCE = 100
 """Commands carried out until the other sessions get their turn."""
 _LINGER = 10.0
 """Seconds a client gets to take our last words before the connection is reset."""
-
-
-class Closed(Exception):  # noqa: N818 - it is an outcome, not an error.
-    """The session is over; what was said so far is still sent."""
-
-
-class BadLine(Exception):  # noqa: N818 - it carries the answer to the client.
-    """A command line that cannot be read. The session goes on behind it."""
-
-    def __init__(self, answer: bytes) -> None:
-        super().__init__()
-        self.answer = answer
 
 
 class Wire(SMTP, abc.ABC):
@@ -64,11 +55,15 @@ class Wire(SMTP, abc.ABC):
     _incoming: DataReader | None = None
     _ending: bytes | None = None
     _since = 0.0
+    _line_since = 0.0
     _heard = 0.0
     _started = 0.0
     _closing_since = 0.0
     _turns = 0
-    _gone = False
+    known = True
+    """False if whoever handed the connection on could not say for whom it is; then nobody is trusted."""
+    gone = False
+    """True once the connection is lost."""
     _eof = False
     _news = False
     _reading_paused = False
@@ -79,13 +74,13 @@ class Wire(SMTP, abc.ABC):
         # SMTP.__init__ is left out on purpose, see private.py.
         self.terms = terms
         self.loop = asyncio.get_running_loop()
-        self._buffer = bytearray()
+        self.unread = bytearray()
         self._out: list[bytes] = []
 
     # -- What asyncio calls ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected (with implicit TLS: and shaken hands)."""
+        """A client has connected, or a load balancer on behalf of one."""
         self.transport = transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         if not peer:
@@ -95,20 +90,26 @@ class Wire(SMTP, abc.ABC):
         address = peer[0].partition("%")[0]
         self.client_ip = address[7:] if address.startswith("::ffff:") and "." in address else address
         self.client_port = peer[1]
-        refusal = self.terms.sessions.enter(self)
+        terms = self.terms
+        proxied = terms.speaks_for_others is not None and terms.speaks_for_others(self.client_ip)
+        refusal = terms.sessions.enter(self, counted=not proxied)
         if refusal is not None:
-            answer, reason = refusal
-            self.terms.count("smtp_sessions_refused_total", self.terms.name, reason)
-            transport.write(answer)
-            transport.close()
+            turn_away(self, *refusal)
             return
-        self.terms.count("smtp_sessions_total", self.terms.name)
-        self._handler_coroutine = self.loop.create_task(self._handle_client())
+        terms.count("smtp_sessions_total", terms.name)
+        if proxied or terms.tls_first is not None:
+            self._handler_coroutine = self.loop.create_task(self._opened(proxied))
+        else:
+            self._handler_coroutine = self.loop.create_task(self._handle_client())
 
     def data_received(self, data: bytes) -> None:
         """Octets have come: of a message, or of commands."""
         if self._incoming is not None:
             self._heard = self.loop.time()
+            if len(data) >= _MUCH and self.transport is not None:
+                # libuv would go on reading as long as so much comes; the others get their turn first.
+                self.transport.pause_reading()
+                self.loop.call_soon(self._read_on)
             if self._incoming.feed(data):
                 self._incoming = None
                 self._news = True
@@ -116,13 +117,17 @@ class Wire(SMTP, abc.ABC):
             return
         if self._closing_since:
             return
-        self._buffer += data
+        self.unread += data
         self._news = True
         if self._waiter is not None:
             self._wake()
-        elif len(self._buffer) > _BUFFERED and not self._reading_paused and self.transport is not None:
+        elif len(self.unread) > _BUFFERED and not self._reading_paused and self.transport is not None:
             self._reading_paused = True
             self.transport.pause_reading()
+
+    def _read_on(self) -> None:
+        if self.transport is not None and not self._reading_paused:
+            self.transport.resume_reading()
 
     def eof_received(self) -> bool:
         """The client will send no more; it may still read, so what it has sent is answered."""
@@ -135,7 +140,7 @@ class Wire(SMTP, abc.ABC):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone. A message that is being accepted is finished all the same: its fate is decided."""
-        self._gone = True
+        self.gone = True
         self.terms.sessions.leave(self)
         self._wake()
         self.resume_writing()
@@ -189,6 +194,10 @@ class Wire(SMTP, abc.ABC):
     def at_rest(self) -> bool:
         """True if no mail transaction is open."""
 
+    @abc.abstractmethod
+    def encrypted(self) -> None:
+        """Note that a TLS layer lies below from now on."""
+
     # -- What the commands use ---------------------------------------------------------------------------------------
 
     def say(self, answer: bytes) -> None:
@@ -208,8 +217,8 @@ class Wire(SMTP, abc.ABC):
 
     async def read_line(self) -> bytes:
         """The next command line, without its end. Raises BadLine and Closed."""
-        buffer = self._buffer
-        if self._gone:
+        buffer = self.unread
+        if self.gone:
             raise Closed
         if self.terms.sessions.stopping and self.at_rest:
             self.say(answers.STOPPING)
@@ -223,7 +232,8 @@ class Wire(SMTP, abc.ABC):
         while (end := buffer.find(b"\r\n")) < 0:
             if buffer:
                 self._look_at_unfinished_line()
-            await self._wait()
+            # The whole line must come within the time, not only its next octet (RFC 5321 4.5.3.2).
+            await self.wait(self._line_since if buffer else 0.0)
         line = bytes(buffer[:end])
         del buffer[: end + 2]
         if b"\n" in line or b"\r" in line:
@@ -234,7 +244,7 @@ class Wire(SMTP, abc.ABC):
         return line
 
     def _look_at_unfinished_line(self) -> None:
-        buffer = self._buffer
+        buffer = self.unread
         if b"\n" in buffer or b"\r" in buffer[:-1]:
             self._refuse_bare_line_end()
         if len(buffer) > _LONGEST_LINE:
@@ -251,17 +261,21 @@ class Wire(SMTP, abc.ABC):
         return self
 
     async def read_message(self) -> DataReader:
-        """Everything up to the end of data. Raises Closed."""
-        reader = DataReader(self.terms.limits.message_size)
-        early = bytes(self._buffer)
-        self._buffer.clear()
+        """Everything up to the end of data; the caller closes it. Raises Closed."""
+        reader = DataReader(self.terms.limits.message_size, self.terms.sessions.room)
+        early = bytes(self.unread)
+        self.unread.clear()
         if not early or not reader.feed(early):
             self._heard = self._started = self.loop.time()
             self._incoming = reader
-            while self._incoming is not None:
-                await self._wait()
+            try:
+                while self._incoming is not None:
+                    await self.wait()
+            except BaseException:
+                reader.close()
+                raise
         # What came later than the end of data lies in the buffer already.
-        self._buffer[:0] = reader.rest
+        self.unread[:0] = reader.rest
         return reader
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
@@ -270,30 +284,22 @@ class Wire(SMTP, abc.ABC):
         if self.transport is None:
             raise Closed
         # CVE-2024-34083: what came in clear behind STARTTLS must not be taken for the words of the secured client.
-        # Nothing is awaited between here and the moment when the TLS layer receives the octets.
-        self._buffer.clear()
+        self.unread.clear()
         self._reading_paused = False
         self._turns = 0
-        try:
-            transport = await self.loop.start_tls(
-                self.transport,
-                self,
-                context,
-                server_side=True,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
-            )
-        except OSError as error:  # ssl.SSLError, ConnectionError and TimeoutError are all of this kind.
-            self.terms.count("smtp_tls_failed_total", self.terms.name)
-            raise Closed from error
-        if transport is None or self._gone:
-            raise Closed
-        self.transport = transport
+        await shake_hands(self, context)
 
     # -- The loop ----------------------------------------------------------------------------------------------------
 
     @abc.abstractmethod
     async def obey(self, line: bytes) -> None:
         """Carry out one command line."""
+
+    async def _opened(self, proxied: bool) -> None:
+        if await opened(self, proxied):
+            await self._handle_client()
+        elif self.transport is not None:
+            self.transport.close()
 
     async def _handle_client(self) -> None:
         try:
@@ -343,8 +349,8 @@ class Wire(SMTP, abc.ABC):
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        more = self._buffer or self._reading_paused
-        self._buffer.clear()
+        more = self.unread or self._reading_paused
+        self.unread.clear()
         if more and not self._eof and not self.terms.sessions.stopping and transport.can_write_eof():
             transport.write_eof()
             if self._reading_paused:
@@ -352,8 +358,11 @@ class Wire(SMTP, abc.ABC):
         else:
             transport.close()
 
-    async def _wait(self) -> None:
-        """Send what there is to say, and come back when something has come in (or, for a message, its end)."""
+    async def wait(self, since: float = 0.0) -> None:
+        """Send what there is to say, and come back when something has come in (or, for a message, its end).
+
+        `since`: when the client's time began; 0: now. Raises Closed.
+        """
         self._turns = 0
         self.flush()
         if self._writing_blocked:
@@ -361,12 +370,12 @@ class Wire(SMTP, abc.ABC):
             await self._writable()
             if self._news:
                 return
-        if self._gone or self._eof:
+        if self.gone or self._eof:
             raise Closed
         if self._reading_paused and self.transport is not None:
             self._reading_paused = False
             self.transport.resume_reading()
-        self._since = self.loop.time()
+        self._since = self._line_since = since or self.loop.time()
         self._waiter = self.loop.create_future()
         await self._waiter
         if self._ending is not None:
@@ -374,7 +383,7 @@ class Wire(SMTP, abc.ABC):
             raise Closed
 
     async def _writable(self) -> None:
-        while self._writing_blocked and not self._gone:
+        while self._writing_blocked and not self.gone:
             self._since = self.loop.time()
             self._unblocked = self.loop.create_future()
             await self._unblocked

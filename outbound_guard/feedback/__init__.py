@@ -7,22 +7,30 @@
     following, postfix, kumo, matching, results    the same from the log, or the records, of a next hop
     teaching     what the ledger has -> reputation, mail log, metrics
 
-`take` and `take_records` are for whoever has a report in hand and an event loop to keep free: the listener, the API.
+`take`, `take_records` and `take_lines` are for whoever has something in hand and an event loop to keep free: the
+listener, the API.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 from outbound_guard.feedback.intake import Intake, Taken
-from outbound_guard.feedback.results import look_at_records
+from outbound_guard.feedback.results import Told, TooMany, look_at_lines, look_at_records, look_at_results
 
-__all__ = ["Intake", "Taken", "take", "take_records"]
+__all__ = ["MOST_LINES", "MOST_RECORDS", "Intake", "Taken", "TooMany", "take", "take_lines", "take_records"]
 
+MOST_RECORDS, MOST_LINES = 1000, 5000
+"""At a time."""
 _EARLY = 8
 _PAUSE = 1.0
 """Looks for a message that was relayed a moment ago, and seconds between two of them."""
+_EARLY_RECORDS = 4
+"""The same for records, among which may always be some that are not about messages of ours."""
+_PORTION = 200
+"""Findings that are written down in one go."""
 
 
 async def take(
@@ -35,7 +43,8 @@ async def take(
     the ledger yet: then nothing is kept, and it is to be handed in again. Raises LedgerError, OSError.
     """
     for _ in range(_EARLY):
-        looked = await asyncio.to_thread(intake.look, content, source=source, trusted=trusted, mail_from=mail_from)
+        async with intake.turn:
+            looked = await asyncio.to_thread(intake.look, content, source=source, trusted=trusted, mail_from=mail_from)
         if looked.result != "early":
             break
         await asyncio.sleep(_PAUSE)
@@ -48,10 +57,29 @@ async def take_records(content: bytes, intake: Intake, *, source: str) -> Counte
     """Take in records of KumoMTA's shape (JSON lines, an array, one object), as a webhook of a next hop posts them.
 
     They count as what a next hop of ours says. How many were matched, unmatched, other, broken, and how much was new.
-    Raises LedgerError, OSError.
+    Raises LedgerError, OSError, TooMany.
     """
-    told = await asyncio.to_thread(look_at_records, content, intake, source)
-    counts = told.counts + Counter(new=intake.write(told.found))
+    return await _take_told(lambda: look_at_records(content, intake, source, MOST_RECORDS), intake)
+
+
+async def take_lines(content: bytes, intake: Intake, *, source: str) -> Counter[str]:
+    """`take_records` for lines of a Postfix log, in their order."""
+    async with intake.turn:
+        results = await asyncio.to_thread(look_at_lines, content, intake.postfix, intake.clock.now(), MOST_LINES)
+    return await _take_told(lambda: look_at_results(results, intake, source), intake)
+
+
+async def _take_told(look: Callable[[], Told], intake: Intake) -> Counter[str]:
+    for _ in range(_EARLY_RECORDS):
+        async with intake.turn:
+            told = await asyncio.to_thread(look)
+        if not told.young:
+            break
+        await asyncio.sleep(_PAUSE)
+    new = 0
+    for start in range(0, len(told.found), _PORTION):
+        new += intake.write(told.found[start : start + _PORTION])
+        await asyncio.sleep(0)
     for result, number in told.counts.items():
         intake.count("feedback_log_lines_total", result, by=number)
-    return counts
+    return told.counts + Counter(new=new)

@@ -172,7 +172,7 @@ class Follower:
             return msgspec.json.decode(self._position_file.read_bytes(), type=Position)
         except FileNotFoundError:
             return None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             # Half of it was written when the power went: what is read twice is known by its key.
             return Position()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from outbound_guard.clock import Clock
 from outbound_guard.feedback.attributing import Attribution, attribute
 from outbound_guard.feedback.findings import findings, suppressions
 from outbound_guard.feedback.matching import QueueIds
+from outbound_guard.feedback.postfix import Postfix
 from outbound_guard.feedback.reading import read
 from outbound_guard.feedback.report import Report
 from outbound_guard.ledger import feedback_queries
@@ -76,6 +78,10 @@ class Intake:
         self.positions = data_dir / "feedback"
         """Where it is kept how far logs have been read."""
         self.queue_ids = QueueIds(ledger)
+        self.postfix = Postfix()
+        """Reads lines of logs that are handed in."""
+        self.turn = asyncio.Lock()
+        """One at a time: a hostile report must not take all of a process that has other work."""
         self.count = count
         self._late: OrderedDict[str, None] = OrderedDict()
 

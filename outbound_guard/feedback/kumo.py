@@ -19,24 +19,37 @@ _TOKEN = "x-outbound-guard-id"  # noqa: S105 -- the name of a header field.
 _MOST = 100
 """Recipients of one record."""
 
+_LONGEST = 524_288
+"""Octets of one record; that of a complaint holds a message, of which a quarter of a megabyte is read."""
+
 Record = dict[str, Any]
 
 
 def records(content: bytes) -> Iterator[Record | None]:
-    """The records of JSON lines, or of one JSON array or object; None for each line that is none."""
+    """The records of JSON lines, or of one JSON array or object; None for each line that is none, or is too long."""
     try:
-        whole = msgspec.json.decode(content)
-        yield from (one if isinstance(one, dict) else None for one in (whole if isinstance(whole, list) else [whole]))
+        # Each is looked into by itself: a thread that decodes megabytes in one go keeps the others waiting.
+        array = content.lstrip()[:1] == b"["
+        for one in _array.decode(content) if array else [_object.decode(content)]:
+            yield _record(bytes(one))
         return
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         pass
     for line in content.splitlines():
         if line.strip():
-            try:
-                one = msgspec.json.decode(line)
-            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-                one = None
-            yield one if isinstance(one, dict) else None
+            yield _record(line)
+
+
+_array = msgspec.json.Decoder(list[msgspec.Raw])
+_object = msgspec.json.Decoder(msgspec.Raw)
+
+
+def _record(content: bytes) -> Record | None:
+    try:
+        one = msgspec.json.decode(content) if len(content) <= _LONGEST else None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        one = None
+    return one if isinstance(one, dict) else None
 
 
 def results(record: Record, now: float) -> list[Result]:

@@ -15,6 +15,9 @@ from outbound_guard.feedback.report import LONGEST, TYPES, Fate, Report, address
 from outbound_guard.reply import Reply
 
 _SPOILT = ("too_many_parts", "deep_nesting", "bad_boundary", "no_boundary")
+_EXAMINED = 1_048_576
+"""Octets. What a report says stands at its beginning, then comes the message it is about, whose header is wanted. A
+thread that works on more than this in one go would keep the others of its process waiting."""
 _FATES = 1000
 """Recipients of one report that are looked at; our own messages have no more (limits.recipients)."""
 _RECIPIENTS = 20
@@ -24,13 +27,12 @@ _ACTIONS = {"failed": "5", "delayed": "4", "delivered": "2", "relayed": "2", "ex
 def read(content: bytes, mail_from: str | None = None, most: int = 52_428_800) -> Report:
     """What a message reports. `mail_from` is the envelope's sender where it is known; `most`: octets that are read.
 
-    Never raises for what is in it; the work is bounded by the size, nine times over at most.
+    Never raises for what is in it; the work is bounded: of a large report the beginning is read.
     """
-    # The same report, whatever line ends it was kept with.
-    digest = hashlib.blake2b(content.replace(b"\r", b"").strip(), digest_size=16).hexdigest()
+    digest = _digest(content)
     if len(content) > most or not content.strip():
         return Report("unreadable", digest=digest)
-    parts = parts_of(content)
+    parts = parts_of(content[:_EXAMINED])
     report = _read(parts, mail_from)
     if report.kind == "other" and any(defect in _SPOILT for defect in parts.defects):
         return Report("unreadable", digest=digest)
@@ -38,6 +40,15 @@ def read(content: bytes, mail_from: str | None = None, most: int = 52_428_800) -
     if not report.reporter:
         fields["reporter"] = address(parts.headers.get("from") or "")
     return msgspec.structs.replace(report, **fields)
+
+
+def _digest(content: bytes) -> str:
+    """The same for the same report, whatever line ends it was kept with."""
+    content = content.strip()
+    digest = hashlib.blake2b(digest_size=16)
+    for start in range(0, len(content), _EXAMINED):
+        digest.update(content[start : start + _EXAMINED].replace(b"\r", b""))
+    return digest.hexdigest()
 
 
 def _read(parts: Parts, mail_from: str | None) -> Report:

@@ -21,6 +21,8 @@ from outbound_guard.ledger.records import Feedback
 
 LAG = 4.0
 """Seconds that a line waits, so that the ledger knows the message it is about."""
+YOUNG = 10.0
+"""Seconds from an event within which the ledger may not know its message yet."""
 _WAITING = 50_000
 """Lines that wait at most; then no more are read for the moment."""
 
@@ -33,6 +35,8 @@ class Told(msgspec.Struct, frozen=True):
     counts: Counter[str]
     """Lines or records by what became of them: matched | unmatched (not ours) | passed_on (to a filter of its own) |
     other (about something else) | broken | cut."""
+    young: bool = False
+    """Some were not matched and are so new that the ledger may not know their message yet."""
 
 
 class Log:
@@ -75,18 +79,24 @@ class Log:
         return new
 
 
-def look_at_records(content: bytes, intake: Intake, source: str) -> Told:
+class TooMany(Exception):  # noqa: N818 -- it says what there are.
+    """More records in one go than are taken."""
+
+
+def look_at_records(content: bytes, intake: Intake, source: str, most: int | None = None) -> Told:
     """What records of KumoMTA's shape say, JSON lines or an array; to be written down with `intake.write(told.found)`.
 
-    Who hands them in must be trusted: they count as what a next hop of ours says. May run in a thread. Raises
-    LedgerError.
+    Who hands them in must be trusted: they count as what a next hop of ours says. `most`: records at a time. May run
+    in a thread. Raises LedgerError, TooMany.
     """
     now, queue_ids = intake.clock.now(), intake.queue_ids
     queue_ids.refresh(now)
     counts: Counter[str] = Counter()
     results: list[Result] = []
     found: list[Feedback] = []
-    for record in kumo.records(content):
+    for number, record in enumerate(kumo.records(content)):
+        if most is not None and number >= most:
+            raise TooMany
         if record is None:
             counts["broken"] += 1
         elif (report := kumo.complaint(record)) is not None:
@@ -98,7 +108,29 @@ def look_at_records(content: bytes, intake: Intake, source: str) -> Told:
             counts["other"] += not said
             results += said
     found += matched(results, intake, queue_ids, now, source, counts)
-    return Told(intake.fresh(found), +counts)
+    young = bool(counts["unmatched"]) and any(now - one.time < YOUNG for one in results)
+    return Told(intake.fresh(found), +counts, young)
+
+
+def look_at_lines(content: bytes, postfix: Postfix, now: float, most: int) -> list[Result]:
+    """What lines of a Postfix log say; for `look_at_results`. `postfix` has read those before; `now`: unix seconds.
+
+    Raises TooMany.
+    """
+    lines = content.decode("utf-8", "replace").splitlines()
+    if len(lines) > most:
+        raise TooMany
+    return [found for line in lines if (found := postfix.read(line, now)) is not None]
+
+
+def look_at_results(results: Sequence[Result], intake: Intake, source: str) -> Told:
+    """What results amount to; the rest as for `look_at_records`. Raises LedgerError."""
+    now = intake.clock.now()
+    intake.queue_ids.refresh(now)
+    counts: Counter[str] = Counter()
+    found = matched(results, intake, intake.queue_ids, now, source, counts)
+    young = bool(counts["unmatched"]) and any(now - (one.time or now) < YOUNG for one in results)
+    return Told(intake.fresh(found), +counts, young)
 
 
 def matched(

@@ -35,6 +35,8 @@ WHOSE = {
     "sender_account",
     "account_seen",
     "sender_seen",
+    "sender_class",
+    "class_change",
     "account_note",
     "standing",
     "standing_history",
@@ -134,7 +136,7 @@ def erase_names(ledger: Ledger, account: str, instead: str, before: float, *, ke
             ),
             **{
                 table.name: _delete(connection, table, (table.c.account == account) & (table.c.time <= before))
-                for table in (tables.feedback, tables.suppression)
+                for table in (tables.feedback, tables.suppression, tables.class_change, tables.sender_class)
             },
             "audit": _audit(connection, subjects, instead, before),
         }

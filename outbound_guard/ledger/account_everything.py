@@ -61,7 +61,7 @@ def held_ids(ledger: Ledger, account: str) -> Iterator[str]:
 
 
 def about(ledger: Ledger, account: str) -> Iterator[tuple[str, Row]]:
-    """Everything but its messages, each with its kind: entry, pattern, sender, standing, note, traffic, case, audit."""
+    """Everything but its messages, each with its kind: entry, pattern, sender, standing, class, note, case, ..."""
     subjects = [account, *sender_names(ledger, account)]
     own = tables.account_note.c.account == account
     wanted = (
@@ -69,6 +69,7 @@ def about(ledger: Ledger, account: str) -> Iterator[tuple[str, Row]]:
         ("pattern", tables.sender_account, tables.sender_account.c.account == account),
         ("sender", tables.sender_seen, tables.sender_seen.c.account == account),
         ("standing", tables.standing_history, _of_them(tables.standing_history, account)),
+        ("class", tables.class_change, tables.class_change.c.account == account),
         ("note", tables.account_note, or_(own, tables.account_note.c.subject == account)),
         ("traffic", traffic, traffic.c.account == account),
         ("feedback", tables.feedback, tables.feedback.c.account == account),

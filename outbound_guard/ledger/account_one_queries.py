@@ -39,7 +39,7 @@ class SenderRow(msgspec.Struct, frozen=True, kw_only=True):
     last: float = 0.0
     """Unix seconds; 0: it was never seen to send."""
     standing: tuple[str, ...] = ()
-    """What is in force of it alone: suspended, limited, exempted, probation."""
+    """What is in force of it alone: suspended, limited, exempted, probation, pinned."""
 
 
 def seen(ledger: Ledger, name: str) -> tuple[float, float] | None:
@@ -72,7 +72,7 @@ def senders(
     query = query.order_by(table.c.last.desc(), table.c.sender).offset(offset)
     if limit:
         query = query.limit(limit)
-    on = standing.c.change.in_(("suspended", "limited", "exempted", "probation"))
+    on = standing.c.change.in_(("suspended", "limited", "exempted", "probation", "pinned"))
     stands = select(standing.c.subject, standing.c.change).where(
         standing.c.scope == "sender", standing.c.account == name, on, or_(standing.c.until == 0, standing.c.until > now)
     )

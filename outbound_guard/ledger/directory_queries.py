@@ -109,4 +109,5 @@ def _standing_of(row: RowMapping) -> Standing:
         reason=row["reason"],
         until=row["until"],
         limits=_limits.decode(row["limits"]),
+        pool=row["pool"],
     )

@@ -99,27 +99,70 @@ def findings(
     account: str = "",
     kind: str = "",
     message: str = "",
+    unattributed: bool = False,
+    below: int = 0,
     limit: int = 100,
 ) -> list[Row]:
-    """What was found, newest first."""
-    query = select(feedback).order_by(feedback.c.time.desc(), feedback.c.serial.desc()).limit(limit)
+    """What was found, the last that was stored first; `unattributed`: what is about no message that is known.
+
+    `below`: those behind the one with this `serial`, to go on with a list.
+    """
+    query = select(feedback).order_by(feedback.c.serial.desc()).limit(limit)
     for column, value in ((feedback.c.account, account), (feedback.c.kind, kind), (feedback.c.message, message)):
         if value:
             query = query.where(column == value)
+    if unattributed:
+        query = query.where(feedback.c.message == "")
+    if below:
+        query = query.where(feedback.c.serial < below)
     with ledger.connection() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def suppressed(ledger: Ledger, *, account: str = "", address: str = "", limit: int = 1000) -> list[Row]:
-    """Who is on suppression lists, by account and address."""
+def numbers(ledger: Ledger, since: float) -> dict[str, int]:
+    """What was found since then (unix seconds): complaints, bounces and the like that count, and what does not."""
+    attributed = feedback.c.message != ""
+    query = select(feedback.c.kind, feedback.c.counts, attributed, func.count()).where(feedback.c.time >= since)
+    query = query.group_by(feedback.c.kind, feedback.c.counts, attributed)
+    found = {"complaints": 0, "bounces": 0, "unproven": 0, "unattributed": 0}
+    with ledger.connection() as connection:
+        for kind, counts, known, number in connection.execute(query):
+            if not known:
+                found["unattributed"] += number
+            elif not counts:
+                found["unproven"] += number
+            else:
+                found["complaints" if kind == "complaint" else "bounces"] += number
+    return found
+
+
+def suppressed(ledger: Ledger, *, account: str = "", address: str = "", first: int = 0, limit: int = 1000) -> list[Row]:
+    """Who is on suppression lists, by account and address; the first `first` are passed over."""
     query = select(suppression).where(suppression.c.change == "added")
-    query = query.order_by(suppression.c.account, suppression.c.address).limit(limit)
+    query = query.order_by(suppression.c.account, suppression.c.address).offset(first).limit(limit)
     if account:
         query = query.where(suppression.c.account == account)
     if address:
         query = query.where(suppression.c.address == address.lower())
     with ledger.connection() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def suppression_start(ledger: Ledger, most: int) -> int:
+    """The revision behind which lie the `most` last changes of suppression lists; 0: all of them."""
+    query = select(suppression.c.revision).order_by(suppression.c.revision.desc()).offset(most).limit(1)
+    with ledger.connection() as connection:
+        return int(connection.execute(query).scalar() or 0)
+
+
+def suppression_changes(ledger: Ledger, revision: int, limit: int) -> list[tuple[str, str, str, int]]:
+    """What has changed in suppression lists behind a revision: account, address, why (empty: taken off), revision."""
+    columns = suppression.c
+    query = select(columns.account, columns.address, columns.why, columns.change, columns.revision)
+    query = query.where(columns.revision > revision).order_by(columns.revision).limit(limit)
+    with ledger.connection() as connection:
+        rows = connection.execute(query)
+        return [(to, at, why if change == "added" else "", number) for to, at, why, change, number in rows]
 
 
 def answers_since(ledger: Ledger, received: float, limit: int) -> list[tuple[float, str, str]]:

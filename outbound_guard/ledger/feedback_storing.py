@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.database import Ledger
@@ -56,13 +56,16 @@ def suppressions(connection: Connection, records: list[Suppression]) -> None:
     for record in sorted(records, key=lambda record: record.time):
         latest[record.account, record.address] = record
     table = tables.suppression
+    # One process alone writes.
+    revision = int(connection.execute(select(func.max(table.c.revision))).scalar() or 0)
     statement = upsert(connection, table)
     statement = statement.on_conflict_do_update(
         index_elements=["account", "address"],
-        set_={name: statement.excluded[name] for name in names[2:]},
+        set_={name: statement.excluded[name] for name in (*names[2:], "revision")},
         where=table.c.time <= statement.excluded.time,
     )
-    connection.execute(statement, [{name: getattr(r, name) for name in names} for r in latest.values()])
+    rows = enumerate(latest.values(), revision + 1)
+    connection.execute(statement, [{name: getattr(r, name) for name in names} | {"revision": n} for n, r in rows])
 
 
 def known_keys(connection: Connection, keys: list[str]) -> set[str]:

@@ -69,6 +69,9 @@ suppression = Table(
     Column("message", String(64), nullable=False),
     Column("detail", Text, nullable=False),
     Column("by", Text, nullable=False),
+    # Each change has the next number, by which processes find what they do not know yet.
+    Column("revision", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("account", "address"),
     Index("suppression_address", "address"),
+    Index("suppression_revision", "revision"),
 )

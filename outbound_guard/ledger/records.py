@@ -91,7 +91,8 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True, tag="standing"):
     subject: str
     """The sender or account, any string."""
     change: str
-    """suspended | resumed | limited | unlimited | exempted | probation. The last two end at `until`."""
+    """suspended | resumed | limited | unlimited | exempted | probation | pinned | unpinned. Exemptions and probations
+    end at `until`."""
     account: str = ""
     """The account of a sender, where it is known."""
     by: str = "system"
@@ -100,6 +101,19 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True, tag="standing"):
     """Unix time from which it no longer holds; 0: until it is changed."""
     limits: dict[str, int] = {}
     """Of `limited`: the fields of config.Limit that are not 0."""
+    pool: str = ""
+    """Of `pinned`: the egress pool."""
+
+
+class ClassChange(msgspec.Struct, frozen=True, omit_defaults=True, tag="class"):
+    """A sender's mail is in another class than before, or its first one."""
+
+    time: float
+    account: str
+    sender: str
+    class_: str = msgspec.field(name="class")
+    """One of reputation.classes.CLASSES."""
+    reason: str = ""
 
 
 class Audit(msgspec.Struct, frozen=True, omit_defaults=True, tag="audit"):
@@ -323,6 +337,7 @@ Record = (
     | Delivered
     | HeldChange
     | Standing
+    | ClassChange
     | Audit
     | AccountEntry
     | CaseEvent

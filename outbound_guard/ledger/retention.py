@@ -40,6 +40,7 @@ def forget(ledger: Ledger, now: float, keep_days: int, keep: Retention, waiting:
         _delete(ledger, tables.audit, tables.audit.c.time < before(keep.audit))
     if keep.standings:
         _delete_oldest(ledger, tables.standing_history, before(keep.standings))
+        _delete_oldest(ledger, tables.class_change, before(keep.standings))
     if keep.listings:
         _delete_oldest(ledger, tables.listing_history, before(keep.listings))
     if keep.traffic:
@@ -62,6 +63,12 @@ def _forget_seen(ledger: Ledger, before: float) -> None:
     """Accounts and senders that have sent nothing since, unless they were entered or decided about, or wait."""
     seen, standing = tables.account_seen.c, tables.standing.c
     _delete(ledger, tables.sender_seen, tables.sender_seen.c.last < before)
+    # A class that has not changed for long is that of somebody who still sends.
+    table = tables.sender_class.c
+    here = select(tables.sender_seen.c.sender).where(
+        tables.sender_seen.c.sender == table.sender, tables.sender_seen.c.account == table.account
+    )
+    _delete(ledger, tables.sender_class, and_(table.time < before, ~here.exists()))
     entered = select(tables.account.c.account)
     decided = select(standing.subject).where(standing.scope == "account").union(select(standing.account))
     waiting = select(tables.held.c.account).where(tables.held.c.open)
@@ -75,7 +82,7 @@ def _forget_small(ledger: Ledger, before: float, waiting: set[str]) -> None:
     standing, segment = tables.standing, tables.segment
     with ledger.connection() as connection:
         over = or_(
-            and_(standing.c.change.in_(("resumed", "unlimited")), standing.c.time < before),
+            and_(standing.c.change.in_(("resumed", "unlimited", "unpinned")), standing.c.time < before),
             and_(standing.c.until > 0, standing.c.until < before),
         )
         connection.execute(delete(standing).where(over))

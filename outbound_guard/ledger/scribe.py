@@ -185,7 +185,7 @@ class Scribe:
         for line, whole in segments.lines(data):
             try:
                 segment.records.append(decode(line))
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 if whole:
                     segment.bad.append(line)
                 else:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, RowMapping, Table, bindparam, select, update
 
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.account_storing import (
@@ -18,6 +18,7 @@ from outbound_guard.ledger.account_storing import (
 )
 from outbound_guard.ledger.bulk_storing import bulk_changes, bulk_done, bulk_placed
 from outbound_guard.ledger.case_storing import case_events
+from outbound_guard.ledger.class_storing import class_changes
 from outbound_guard.ledger.feedback_storing import feedbacks, suppressions
 from outbound_guard.ledger.held_columns import OPEN, SHOWN, shown_of
 from outbound_guard.ledger.records import (
@@ -27,6 +28,7 @@ from outbound_guard.ledger.records import (
     BulkDone,
     BulkPlaced,
     CaseEvent,
+    ClassChange,
     Decision,
     Delivered,
     Erasure,
@@ -44,6 +46,7 @@ from outbound_guard.ledger.schema import upsert
 from outbound_guard.ledger.traffic_storing import count_decisions, reached, unknown_yet
 from outbound_guard.ledger.user_storing import token_changes, user_changes
 from outbound_guard.ledger.weight_storing import weight_changes
+from outbound_guard.mail import Signal
 
 Row = dict[str, Any]
 KINDS = {
@@ -53,8 +56,14 @@ KINDS = {
     "unlimited": "limit",
     "exempted": "exemption",
     "probation": "probation",
+    "pinned": "pin",
+    "unpinned": "pin",
 }
+_IDS = 500
+"""Ids in one question."""
 _json = msgspec.json.Encoder().encode
+_signals: msgspec.json.Decoder[tuple[Signal, ...]] = msgspec.json.Decoder(tuple[Signal, ...])
+_strings: msgspec.json.Decoder[tuple[str, ...]] = msgspec.json.Decoder(tuple[str, ...])
 
 
 def store(connection: Connection, records: Iterable[Record]) -> None:
@@ -188,6 +197,26 @@ def _held_changes(connection: Connection, records: list[HeldChange]) -> None:
         ],
     )
     _insert_many(connection, tables.held_change, [(None, r.id, r.time, r.to, r.by, r.reason, r.due) for r in records])
+    _held_later(connection, [r.id for r in records if r.to in OPEN])
+
+
+def _held_later(connection: Connection, ids: list[str]) -> None:
+    """What was taken out of the queue has its decision already, from which lists are filled in."""
+    held, decision = tables.held, tables.decision
+    for start in range(0, len(ids), _IDS):
+        unfilled = select(held.c.id).where(held.c.id.in_(ids[start : start + _IDS]), held.c.account == "")
+        rows = connection.execute(select(decision).where(decision.c.id.in_(unfilled))).mappings().all()
+        if rows:
+            names = ("received", "account", "sender", *SHOWN)
+            statement = update(held).where(held.c.id == bindparam("of"))
+            statement = statement.values({name: bindparam(f"new_{name}") for name in names})
+            connection.execute(statement, [_filled(row, names) for row in rows])
+
+
+def _filled(row: RowMapping, names: Iterable[str]) -> Row:
+    recipients, signals = _strings.decode(row["recipients"]), _signals.decode(row["signals"])
+    known = {**row, **shown_of(row["account"], row["sender"], row["mail_from"], recipients, row["subject"], signals)}
+    return {f"new_{name}": known[name] for name in names} | {"of": row["id"]}
 
 
 def _deliveries(connection: Connection, records: list[Delivered]) -> None:
@@ -210,12 +239,13 @@ def _standings(connection: Connection, records: list[Standing]) -> None:
             "reason": r.reason,
             "until": r.until,
             "limits": _json(r.limits).decode(),
+            "pool": r.pool,
         }
         for r in records
     ]
     connection.execute(tables.standing_history.insert(), rows)
     statement = upsert(connection, tables.standing)
-    changing = ("change", "account", "time", "by", "reason", "until", "limits")
+    changing = ("change", "account", "time", "by", "reason", "until", "limits", "pool")
     statement = statement.on_conflict_do_update(
         index_elements=["scope", "subject", "kind"],
         set_={name: statement.excluded[name] for name in changing},
@@ -250,6 +280,7 @@ _STORING: dict[type, Callable[[Connection, list[Any]], None]] = {
     HeldChange: _held_changes,
     Delivered: _deliveries,
     Standing: _standings,
+    ClassChange: class_changes,
     Audit: _audits,
     AccountEntry: account_entries,
     Note: notes,

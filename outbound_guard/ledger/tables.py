@@ -24,6 +24,8 @@ from outbound_guard.ledger.account_tables import account_note as account_note
 from outbound_guard.ledger.account_tables import account_seen as account_seen
 from outbound_guard.ledger.account_tables import erasure as erasure
 from outbound_guard.ledger.account_tables import sender_seen as sender_seen
+from outbound_guard.ledger.class_tables import class_change as class_change
+from outbound_guard.ledger.class_tables import sender_class as sender_class
 from outbound_guard.ledger.feedback_tables import feedback as feedback
 from outbound_guard.ledger.feedback_tables import suppression as suppression
 from outbound_guard.ledger.held_tables import bulk_action as bulk_action
@@ -124,6 +126,7 @@ standing = Table(
     Column("reason", Text, nullable=False),
     Column("until", Double, nullable=False),
     Column("limits", Text, nullable=False),
+    Column("pool", String(64), nullable=False, server_default=""),
     PrimaryKeyConstraint("scope", "subject", "kind"),
     Index("standing_account", "account"),
 )
@@ -141,6 +144,7 @@ standing_history = Table(
     Column("reason", Text, nullable=False),
     Column("until", Double, nullable=False),
     Column("limits", Text, nullable=False),
+    Column("pool", String(64), nullable=False, server_default=""),
     Index("standing_history_subject", "subject", "time"),
     Index("standing_history_account", "account", "time"),
 )

@@ -44,9 +44,18 @@ TABLE = (
     Metric("smtp_tls_sessions_total", "counter", ("listener", "version"), "Sessions that were encrypted"),
     Metric("smtp_tls_failed_total", "counter", ("listener",), "TLS handshakes that failed"),
     Metric("smtp_logins_total", "counter", ("result",), "Tries to log in"),
+    Metric("smtp_memory_bytes", "livesum", (), "Octets of messages in memory while they come in and are passed on"),
+    Metric("smtp_on_disk_bytes", "livesum", (), "Octets of large messages on disk while they come in"),
+    Metric("certificate_expiry_seconds", "livemin", ("listener",), "When the certificate in use ends, in unix seconds"),
+    Metric("file_reloads_total", "counter", ("file", "result"), "Certificates and passwords read again: ok or refused"),
     # Delivery.
     Metric("deliveries_total", "counter", ("result",), "Deliveries tried, by result"),
     Metric("delivery_seconds", "histogram", (), "Time from reception to final delivery", _LONG),
+    Metric("pool_messages_total", "counter", ("pool", "class"), "Tries to deliver by a pool, by class of the sender"),
+    Metric("pool_moves_total", "counter", ("pool", "to"), "Messages a pool could not carry, by the next pool"),
+    Metric("pins_lost_total", "counter", (), "Messages of senders that are pinned to a pool that does not exist"),
+    Metric("pool_addresses", "livemin", ("pool",), "Source addresses of a pool that may be used now"),
+    Metric("warm_up_left", "livemostrecent", ("source_address",), "Messages a new address may still send today"),
     Metric("next_hop_up", "livemin", ("pool",), "1 while at least one next hop of the pool answers"),
     Metric("next_hop_events_total", "counter", ("event",), "What happened on connections to next hops"),
     Metric("spool_messages", "livemostrecent", ("state",), "Messages in the spool"),
@@ -54,6 +63,7 @@ TABLE = (
     Metric("feedback_reports_total", "counter", ("result",), "Reports handed in, by what became of them"),
     Metric("feedback_total", "counter", ("kind", "class", "counts"), "Complaints, bounces, logs of next hops"),
     Metric("feedback_log_lines_total", "counter", ("result",), "Lines of next hops' logs, by what became of them"),
+    Metric("suppressed_recipients", "livemax", (), "Recipients on suppression lists that mail is refused for"),
     Metric("feedback_log_behind_bytes", "livemostrecent", (), "Octets of next hops' logs that are not read yet"),
     # Other filters.
     Metric("scanner_answers_total", "counter", ("scanner", "result"), "Messages a scanner was to judge, by result"),
@@ -86,6 +96,7 @@ TABLE = (
     # Processes.
     Metric("processes", "livesum", ("role",), "Processes that are ready"),
     Metric("restarts_total", "counter", ("role",), "Processes that ended unasked and were started again"),
+    Metric("draining", "livemostrecent", (), "While the node is being drained: messages that are still queued"),
     Metric("config_reloads_total", "counter", ("result",), "Reloads of configuration and policy: ok or refused"),
 )
 METRICS = {metric.name: metric for metric in TABLE}

@@ -7,6 +7,7 @@ mail goes on.
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from asyncio import Future
 from collections.abc import Callable, Sequence
@@ -182,7 +183,7 @@ class Reputation:
         company = (*[(b"~%x" % value, sender.account) for value in sketch], *shared.values())
         try:
             asked = [self._ask(name, member, _STRANGERS_KEPT, count=count) for name, member in company]
-            found = [Company(*await told) for told in asked]
+            found = [Company(*told) for told in await asyncio.gather(*asked)]
         except StateDown:
             return memory
         near = sorted(found[: len(sketch)], key=lambda company: (company.hot, company.senders))

@@ -12,7 +12,8 @@ The classes, the first that fits:
 - normal: everybody else.
 
 Whoever was wronged by us (people had to correct a verdict) is not doubtful for suspicion alone as soon as others are.
-The way back is the same road: suspicion halves every two days, answers every week, probation ends by itself.
+The way back is the same road: suspicion halves every two days, answers every week, probation ends by itself. Whoever is
+in a class stays there until it is well beyond the line, so that nobody goes to and fro at a boundary.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ _ANSWERS = 20.0
 """Answers of the world from which on their shares say something."""
 _BAD, _GOOD = 0.10, 0.01
 """Shares of refused mail and unknown recipients among the answers: doubtful from, trusted up to."""
+_STAY = 0.7
+"""The lines of the class that somebody is in are lower by this factor than those that lead into it."""
 
 
 class Class(msgspec.Struct, frozen=True):
@@ -62,43 +65,84 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     """Suspicion (nats) from which on a sender is watched: `threshold.watch` of the policy."""
 
 
-def class_of(profile: Any, traffic: Any, suspicion: float, now_is: Circumstances) -> Class:
-    """The class of whoever has this `profile` and `traffic` (memory.py) and this suspicion (nats, decayed to now)."""
+def class_of(
+    profile: Any,
+    traffic: Any,
+    suspicion: float,
+    now_is: Circumstances,
+    *,
+    messages: float | None = None,
+    before: str = "",
+) -> Class:
+    """The class of whoever has this `profile` and `traffic` (memory.py) and this suspicion (nats, decayed to now).
+
+    `messages`: the calm messages it is known by, if another keeps its habits. `before`: the class it had; whoever is in
+    a class stays in it until well beyond the line, so that nobody goes to and fro.
+    """
+    name, reason, *numbers = found(profile, traffic, suspicion, now_is, messages, before)
+    return Class(name, reason.format(*numbers))
+
+
+def found(
+    profile: Any, traffic: Any, suspicion: float, now_is: Circumstances, messages: float | None, before: str
+) -> tuple[Any, ...]:
+    """The same as name, form of the reason and what goes into it: for every message, and few are asked why."""
     if now_is.suspended or profile.suspended:
-        return Class("suspended", f"A suspension is in force: {now_is.suspended or 'for abuse'}.")
+        return "suspended", "A suspension is in force: {}.", now_is.suspended or "for abuse"
     if now_is.null_sender:
-        return Class("bounces", "The null sender: a report of a mail server.")
+        return "bounces", "The null sender: a report of a mail server."
     if now_is.kind == "forwarder":
-        return Class("forwarded", "It passes on what others wrote.")
+        return "forwarded", "It passes on what others wrote."
     if now_is.probation:
-        return Class("doubtful", "It is on probation after a suspension.")
-    watched = now_is.watch * (1.0 + 0.5 * profile.trust)
+        return "doubtful", "It is on probation after a suspension."
+    doubted = before == "doubtful"
+    watched = now_is.watch * (1.0 + 0.5 * profile.trust) * (_STAY if doubted else 1.0)
     if suspicion >= watched:
-        return Class("doubtful", f"Its suspicion is {suspicion:.1f}; from {watched:.1f} on a sender is doubtful.")
+        return "doubtful", "Its suspicion is {:.1f}; from {:.1f} on a sender is doubtful.", suspicion, watched
     bad = profile.unknown_user + profile.refused + profile.complaint
     answers = profile.delivered + bad
     share = bad / answers if answers else 0.0
-    if answers >= _ANSWERS and share >= _BAD:
-        return Class("doubtful", f"Of some {answers:.0f} answers of late, {share:.0%} were refusals or complaints.")
-    if profile.messages < KNOWN:
-        return Class("new", f"{profile.messages:.0f} calm messages are known of it; it is new up to {KNOWN:.0f}.")
-    each = (traffic.day_recipients + traffic.day_before_recipients) / max(
-        1.0, traffic.day_messages + traffic.day_before_messages
-    )
-    if traffic.day_peak >= _BULK_DAY:
-        return Class(
-            "bulk", f"Its highest calm day had {traffic.day_peak:.0f} recipients; bulk begins at {_BULK_DAY:.0f}."
+    if answers >= _ANSWERS and share >= _BAD * (_STAY if doubted else 1.0):
+        return "doubtful", "Of some {:.0f} answers of late, {:.0%} were refusals or complaints.", answers, share
+    if messages is None:
+        messages = profile.messages
+    if messages < KNOWN:
+        return "new", "{:.0f} calm messages are known of it; it is new up to {:.0f}.", messages, KNOWN
+    stay = _STAY if before == "bulk" else 1.0
+    if traffic.day_peak >= _BULK_DAY * stay:
+        bulk_day = _BULK_DAY * stay
+        return "bulk", "Its highest calm day had {:.0f} recipients; bulk begins at {:.0f}.", traffic.day_peak, bulk_day
+    if traffic.day_peak >= _BULK_DAY_AT_ONCE * stay:
+        each = (traffic.day_recipients + traffic.day_before_recipients) / max(
+            1.0, traffic.day_messages + traffic.day_before_messages
         )
-    if each >= _BULK_MESSAGE and traffic.day_peak >= _BULK_DAY_AT_ONCE:
-        return Class(
-            "bulk", f"Its average message of late goes to {each:.0f} recipients; bulk begins at {_BULK_MESSAGE:.0f}."
-        )
-    if profile.messages >= _TRUSTED and profile.delivered >= _TRUSTED / 2 and share <= _GOOD:
-        return Class(
-            "trusted",
-            f"{profile.messages:.0f} calm messages are known, and of late {share:.1%} of its mail was refused.",
-        )
-    return Class("normal", f"{profile.messages:.0f} calm messages are known of it, and nothing else stands out.")
+        if each >= _BULK_MESSAGE * stay:
+            bulk_message = _BULK_MESSAGE * stay
+            return (
+                "bulk",
+                "Its average message of late goes to {:.0f} recipients; bulk begins at {:.0f}.",
+                each,
+                bulk_message,
+            )
+    stay = _STAY if before == "trusted" else 1.0
+    if messages >= _TRUSTED and profile.delivered >= _TRUSTED / 2 * stay and share <= _GOOD / stay:
+        return "trusted", "{:.0f} calm messages are known, and of late {:.1%} of its mail was refused.", messages, share
+    return "normal", "{:.0f} calm messages are known of it, and nothing else stands out.", messages
+
+
+WAYS = {
+    "suspended": "Its mail is taken again when the suspension ends or a person resumes it; it is then on probation.",
+    "bounces": "Reports with the null sender always go this way; they say nothing of the sender's other mail.",
+    "forwarded": "It stays here as long as it passes on the mail of others.",
+    "doubtful": "The way back: probation ends by itself, suspicion halves every two days, what the world refused "
+    "counts half after a week. It leaves this class when both are well below the lines at which it came in.",
+    "new": f"It leaves this class when {KNOWN:.0f} calm messages of it are known.",
+    "bulk": "It leaves this class when its highest days have become smaller: a record day fades with time.",
+    "trusted": "It loses this class when more of its mail is refused, or comes under suspicion.",
+    "normal": f"It becomes trusted with {_TRUSTED:.0f} calm messages, {_TRUSTED / 2:.0f} of them delivered of late, "
+    f"if at most {_GOOD:.0%} are refused.",
+}
+"""Of each class, in a sentence: what leads out of it."""
 
 
 def together(profiles: Iterable[Any], own: Any) -> Any:

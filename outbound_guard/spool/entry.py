@@ -72,12 +72,27 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     """The next try or look, 0 if a person decides; None: as the entry says."""
     since: float = 0.0
     """When its time in the queue began, from which expiry counts; 0: when it was received."""
+    released: bool = False
+    """A person has let it go: it is delivered whatever becomes of its sender."""
     remaining: tuple[str, ...] | None = None
     """Recipients still to be delivered; None: all."""
     replies: dict[str, Reply] = {}
     """The last reply for each remaining recipient that was tried."""
     failed: tuple[Failure, ...] = ()
     """Recipients given up whose bounce is not yet written."""
+    relayed: tuple[Failure, ...] = ()
+    """Recipients whose next hop has the message and will not report that: the report of it is not yet written."""
+    warned: bool = False
+    """The sender was told that it takes long."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A message that was looked at, without its content."""
+
+    id: str
+    entry: Entry | None
+    """None: the disk does not give it now."""
+    progress: Progress
 
 
 class Corrupt(Exception):  # noqa: N818 - the name says what the file is
@@ -98,7 +113,7 @@ def decode_entry(line: bytes, id_: str, octets: int) -> Entry:
     """The entry on a file's first line. `octets` is the size of the whole file. Raises Corrupt."""
     try:
         entry = _entry.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Corrupt(f"the first line cannot be read: {error}") from error
     if entry.id != id_:
         raise Corrupt(f"the first line is that of {entry.id!r}")
@@ -116,7 +131,7 @@ def decode_progress(data: bytes) -> Progress:
     """A progress from the content of its file. Raises Corrupt."""
     try:
         return _progress.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Corrupt(f"the progress cannot be read: {error}") from error
 
 

@@ -63,6 +63,8 @@ class Files:
         self._temporary = directory / "tmp"
         self._progress = directory / "progress"
         self._corrupt = directory / "corrupt"
+        self._prefixes = {state: f"{path}{os.sep}" for state, path in self._states.items()}
+        self._progress_prefix = f"{self._progress}{os.sep}"
         durable.make_directories(directory, *self._states.values(), self._temporary, self._progress, self._corrupt)
 
     def path(self, id_: str, state: State) -> Path:
@@ -70,6 +72,12 @@ class Files:
         if not _ID.fullmatch(id_):
             raise NotInSpool(id_)
         return self._states[state] / id_
+
+    def _name(self, id_: str, state: State) -> str:
+        """`path` as a text, for what is done for every message."""
+        if not _ID.fullmatch(id_):
+            raise NotInSpool(id_)
+        return f"{self._prefixes[state]}{id_}"
 
     def put(self, entry: Entry, content: Sequence[bytes], state: State, *, reserve: bool = False) -> None:
         """Write a message; returns when it is on the disk. Raises SpoolFull or OSError and then leaves nothing.
@@ -94,7 +102,7 @@ class Files:
 
     def lock(self, id_: str, state: State) -> int:
         """Open a message's file and take its lock; closing the descriptor gives it back. Raises NotInSpool, Busy."""
-        path = self.path(id_, state)
+        path = self._name(id_, state)
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -115,19 +123,30 @@ class Files:
 
     def read(self, file: int, id_: str) -> tuple[Entry, bytes]:
         """Entry and content from an open message file. Raises Corrupt or OSError."""
-        with os.fdopen(os.dup(file), "rb") as stream:
-            stream.seek(0)
-            data = stream.read()
+        data = _read(file)
         end = data.find(b"\n") + 1
         return decode_entry(data[:end], id_, len(data)), data[end:]
 
     def read_entry(self, id_: str, state: State) -> Entry:
         """The entry of a message; only the first line is read. Raises NotInSpool, Corrupt or OSError."""
         try:
-            with open(self.path(id_, state), "rb", buffering=4096) as stream:
-                return decode_entry(stream.readline(_LONGEST_LINE), id_, os.fstat(stream.fileno()).st_size)
+            file = os.open(self._name(id_, state), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise NotInSpool(id_) from None
+        try:
+            return self.first_line(file, id_)
+        finally:
+            os.close(file)
+
+    def first_line(self, file: int, id_: str) -> Entry:
+        """The entry from an open message file, of which no more is read. Raises Corrupt or OSError."""
+        data = b""
+        while (end := data.find(b"\n") + 1) == 0 and len(data) < _LONGEST_LINE:
+            more = os.pread(file, max(4096, len(data)), len(data))
+            if not more:
+                break
+            data += more
+        return decode_entry(data[:end] if end else data, id_, os.fstat(file).st_size)
 
     def move(self, id_: str, frm: State, to: State, *, sync: bool = True) -> None:
         """Move a message whose lock the caller holds. Raises OSError."""
@@ -135,10 +154,20 @@ class Files:
 
     def remove(self, id_: str, state: State) -> None:
         """Delete a message whose lock the caller holds, and its progress. Raises OSError."""
-        durable.remove(self.path(id_, state))
+        self.unlink(id_, state)
+        self.sync(state)
+
+    def unlink(self, id_: str, state: State, *, noted: bool = True) -> None:
+        """`remove` that is not safe yet: `sync` makes it so. `noted`: it may have a progress."""
+        os.unlink(self._name(id_, state))
         # A progress without a message means nothing, so it needs no fsync.
-        with contextlib.suppress(OSError):
-            os.unlink(self._progress / id_)
+        if noted:
+            with contextlib.suppress(OSError):
+                os.unlink(f"{self._progress_prefix}{id_}")
+
+    def sync(self, state: State) -> None:
+        """Return when all that was done in a state's directory is on the disk. Raises OSError."""
+        durable.sync_directory(self._states[state])
 
     def set_aside(self, id_: str, state: State, why: Exception) -> None:
         """Move a broken file to `corrupt/`, where a person can look at it, and say so in the log."""
@@ -149,28 +178,46 @@ class Files:
     def progress(self, id_: str) -> Progress:
         """How far a message has come; an empty Progress if nothing has been noted. Raises OSError."""
         try:
-            return decode_progress((self._progress / id_).read_bytes())
+            file = os.open(f"{self._progress_prefix}{id_}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return Progress()
+        try:
+            return decode_progress(_read(file))
         except Corrupt as error:
             # To deliver a recipient again is better than to lose one.
             _log.error("spool: %s starts from the beginning: %s", id_, error)
             return Progress()
+        finally:
+            os.close(file)
+
+    def noted(self) -> frozenset[str]:
+        """The ids of which a progress was noted, some of them long gone."""
+        return frozenset(os.listdir(self._progress))
 
     def save(self, id_: str, progress: Progress) -> None:
         """Note how far a message has come. Raises OSError.
 
-        As long as nothing is settled for any recipient a power cut can only cost the time of the next try, so only
-        what must not be done twice is fsynced.
+        As long as nothing is settled for any recipient, nor its time in the queue begun anew, a power cut can only
+        cost the time of the next try; then nothing is fsynced.
         """
-        settled = progress.remaining is not None or bool(progress.failed)
+        settled = progress.remaining is not None or bool(progress.failed or progress.since)
         path = self._progress / id_
         durable.write(path, (encode_progress(progress),), temporary=self._temporary, sync=settled)
 
+    def progress_marks(self) -> dict[str, int]:
+        """For each message whose progress was noted a number that changes with it. Raises OSError."""
+        marks = {}
+        with os.scandir(self._progress) as found:
+            for item in found:
+                with contextlib.suppress(FileNotFoundError):
+                    stat = item.stat(follow_symlinks=False)
+                    # Each is a new file; two within one tick of the clock differ by their place on the disk.
+                    marks[item.name] = stat.st_mtime_ns + stat.st_ino
+        return marks
+
     def ids(self, state: State) -> list[str]:
         """The ids of all messages in a state, in no order."""
-        with os.scandir(self._states[state]) as found:
-            return [item.name for item in found if _ID.fullmatch(item.name)]
+        return [name for name in os.listdir(self._states[state]) if _ID.fullmatch(name)]
 
     def entries(self, state: State) -> Iterator[Entry]:
         """All messages in a state, oldest first. Files that vanish are passed over, broken ones set aside."""
@@ -179,10 +226,10 @@ class Files:
             if entry is not None:
                 yield entry
 
-    def entry_or_none(self, id_: str, state: State) -> Entry | None:
-        """The entry of a message, or None if it has vanished, or is broken (then it is set aside)."""
+    def entry_or_none(self, id_: str, state: State, file: int | None = None) -> Entry | None:
+        """The entry of a message (whose file may be open), or None if it has vanished, or is broken and set aside."""
         try:
-            return self.read_entry(id_, state)
+            return self.read_entry(id_, state) if file is None else self.first_line(file, id_)
         except NotInSpool:
             return None
         except Corrupt as error:
@@ -203,11 +250,12 @@ class Files:
         self._delete_old(self._progress, lambda name: not self._known(name))
 
     def _known(self, id_: str) -> bool:
-        try:
-            self.state_of(id_)
-        except NotInSpool:
-            return False
-        return True
+        # Twice, since it may move from a directory not yet looked at to one already seen.
+        return any(os.path.exists(f"{self._prefixes[state]}{id_}") for state in STATES * 2)
+
+    def count(self, state: State) -> int:
+        """The number of messages in a state."""
+        return len(os.listdir(self._states[state]))
 
     @staticmethod
     def _delete_old(directory: Path, unwanted: Callable[[str], bool]) -> None:
@@ -218,3 +266,12 @@ class Files:
                 with contextlib.suppress(OSError):
                     if item.stat(follow_symlinks=False).st_mtime < limit and unwanted(item.name):
                         os.unlink(item.path)
+
+
+def _read(file: int) -> bytes:
+    """All of an open file; less if it has become shorter meanwhile."""
+    size = os.fstat(file).st_size
+    data = os.pread(file, size, 0)
+    while len(data) < size and (more := os.pread(file, size - len(data), len(data))):
+        data += more
+    return data

@@ -8,6 +8,8 @@ import fcntl
 import heapq
 import logging
 import os
+import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,13 +18,17 @@ from typing import ParamSpec, TypeVar
 import msgspec
 
 from outbound_guard.clock import Clock
-from outbound_guard.spool.entry import Corrupt, Entry, Progress, State, due_of
+from outbound_guard.spool.entry import Corrupt, Entry, Progress, Seen, State
 from outbound_guard.spool.files import STATES, Busy, Files, NotInSpool
+from outbound_guard.spool.together import Together, attempt
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_UNREADABLE_WAIT = 60.0
-"""Seconds until a message is tried again whose file the disk did not give."""
+_UNSYNCED = 100
+"""Deletions that may be on their way to the disk at a time: a loss of power could bring so many messages back."""
+_READING = 4
+"""Threads that take messages up at a time."""
+_NOTHING = Progress()
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +49,13 @@ class Spool:
         self.files = Files(directory, free_bytes)
         self._clock = clock
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="spool")
+        self._leasing = Together(self._threads, self._lease_all, threads=_READING)
+        self._removing = Together(self._threads, self._remove_all, most=64)
+        self._counting = threading.Lock()
+        self._removed: Counter[State] = Counter()
+        # So many of those are on the disk.
+        self._synced: Counter[State] = Counter()
+        self._syncing: set[State] = set()
 
     def close(self) -> None:
         """End the threads when what they do is done."""
@@ -66,11 +79,10 @@ class Spool:
     async def lease(self, id_: str, state: State) -> Lease:
         """Take a message to work on, until the lease is closed. Raises NotInSpool, Busy or OSError."""
 
-        def give_back(taken: Future[Lease]) -> None:
-            if not taken.cancelled() and taken.exception() is None:
-                taken.result().close()
+        def give_back(taken: Lease) -> None:
+            taken.close()
 
-        return await self._run(give_back, self._lease, id_, state)
+        return await self._leasing.call((id_, state), give_back)
 
     async def move(self, id_: str, to: State, *, frm: State | None = None, due: float | None = None) -> Entry:
         """Move a message in one atomic, fsynced step; of two that try, one wins and the other is told.
@@ -98,7 +110,7 @@ class Spool:
 
     async def counts(self) -> dict[State, int]:
         """The number of messages in each state."""
-        return await self._run(None, lambda: {state: len(self.files.ids(state)) for state in STATES})
+        return await self._run(None, lambda: {state: self.files.count(state) for state in STATES})
 
     # What follows is for the delivery process.
 
@@ -113,20 +125,30 @@ class Spool:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise SpoolInUse(f"another delivery process works on {self.files.directory}") from None
-            self.files.tidy()
             yield
 
-    async def claim(self, limit: int = 1000) -> list[tuple[str, float]]:
-        """Move up to `limit` messages from `incoming` to `queue`; their ids and when they are due (unix seconds)."""
+    async def tidy(self) -> None:
+        """Delete what the dead have left behind: unfinished files, progress of messages that are gone."""
+        await self._run(None, self.files.tidy)
+
+    async def claim(self, limit: int = 1000) -> list[Seen]:
+        """Move up to `limit` messages from `incoming` to `queue`; what they are."""
         return await self._run(None, self._claim, limit)
 
     async def ids(self, state: State) -> list[str]:
         """The ids of all messages in a state, in no order."""
         return await self._run(None, self.files.ids, state)
 
-    async def times(self, ids: Collection[str], state: State) -> list[tuple[str, float, float]]:
-        """Id, due time and time of receipt (unix seconds) of those of `ids` that are in `state`."""
-        return await self._run(None, self._times, ids, state)
+    async def noted(self) -> frozenset[str]:
+        """The ids of which a progress was noted, some of them long gone. Raises OSError."""
+        return await self._run(None, self.files.noted)
+
+    async def seen(self, ids: Collection[str], state: State, noted: Collection[str] | None = None) -> list[Seen]:
+        """Those of `ids` that are in `state`; only the first lines of their files are read.
+
+        `noted`: the ids that may have a progress; None: all.
+        """
+        return await self._run(None, self._seen_all, ids, state, noted)
 
     async def _run(
         self, undo: Callable[[Future[_T]], None] | None, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
@@ -152,6 +174,51 @@ class Spool:
         except BaseException:
             os.close(file)
             raise
+
+    def _lease_all(self, wanted: Sequence[tuple[str, State]]) -> list[Lease | Exception]:
+        return [attempt(self._lease, id_, state) for id_, state in wanted]
+
+    def _remove_all(self, leases: Sequence[Lease]) -> list[Exception | None]:
+        """Delete messages. The fsync for all follows, and is waited for if too many deletions wait for it."""
+        done = [attempt(one.unlink) for one in leases]
+        for state in {one.state for one in leases}:
+            failed = attempt(self._sync_soon, state, len(leases))
+            if failed is not None:
+                done = [failed if one.state == state else known for one, known in zip(leases, done, strict=True)]
+        return done
+
+    def _sync_soon(self, state: State, number: int) -> None:
+        with self._counting:
+            self._removed[state] += number
+            waits = self._removed[state] - self._synced[state] > _UNSYNCED
+            starts = not waits and state not in self._syncing
+            if starts:
+                self._syncing.add(state)
+        if waits:
+            self._sync(state)
+        elif starts:
+            self._threads.submit(self._sync_until_done, state)
+
+    def _sync(self, state: State) -> None:
+        with self._counting:
+            removed = self._removed[state]
+        self.files.sync(state)
+        with self._counting:
+            self._synced[state] = max(self._synced[state], removed)
+
+    def _sync_until_done(self, state: State) -> None:
+        while True:
+            failed = False
+            try:
+                self._sync(state)
+            except OSError as error:
+                # The next deletion tries it again; a loss of power now would bring messages back.
+                _log.error("spool: deletions in %s may not be on the disk: %s", state, error)
+                failed = True
+            with self._counting:
+                if failed or self._synced[state] == self._removed[state]:
+                    self._syncing.discard(state)
+                    return
 
     def _move(self, id_: str, to: State, frm: State | None, due: float | None) -> Entry:
         now = self._clock.now()
@@ -186,8 +253,8 @@ class Spool:
             raise NotInSpool(id_)
         return entry, self.files.progress(id_), state
 
-    def _claim(self, limit: int) -> list[tuple[str, float]]:
-        claimed = []
+    def _claim(self, limit: int) -> list[Seen]:
+        claimed: list[Seen] = []
         # Ids sort by time, so the oldest come first.
         for id_ in heapq.nsmallest(limit, self.files.ids("incoming")):
             try:
@@ -195,11 +262,11 @@ class Spool:
             except (NotInSpool, Busy):
                 continue
             try:
-                time = self._time(id_, "incoming")
-                if time:
+                seen = self._seen(id_, "incoming", file)
+                if seen:
                     # Whichever of the two directories a power cut leaves it in, it will be found.
                     self.files.move(id_, "incoming", "queue", sync=False)
-                    claimed.append(time[:2])
+                    claimed.append(seen)
             except OSError as error:
                 # It stays in `incoming` and is tried again with the next look.
                 _log.error("spool: %s cannot be claimed: %s", id_, error)
@@ -207,18 +274,19 @@ class Spool:
                 os.close(file)
         return claimed
 
-    def _times(self, ids: Collection[str], state: State) -> list[tuple[str, float, float]]:
-        return [time for id_ in ids if (time := self._time(id_, state))]
+    def _seen_all(self, ids: Collection[str], state: State, noted: Collection[str] | None) -> list[Seen]:
+        found = (self._seen(id_, state, noted=noted is None or id_ in noted) for id_ in ids)
+        return [seen for seen in found if seen]
 
-    def _time(self, id_: str, state: State) -> tuple[str, float, float] | None:
+    def _seen(self, id_: str, state: State, file: int | None = None, *, noted: bool = True) -> Seen | None:
+        """What a message is, read from `file` if it is open; None if it has vanished or is broken."""
         try:
-            entry = self.files.entry_or_none(id_, state)
-            return (id_, due_of(entry, self.files.progress(id_)), entry.received) if entry else None
+            entry = self.files.entry_or_none(id_, state, file)
+            return Seen(id_, entry, self.files.progress(id_) if noted else _NOTHING) if entry else None
         except OSError as error:
             # A message that cannot be read now must not be forgotten, nor keep the others waiting.
             _log.error("spool: %s/%s cannot be read: %s", state, id_, error)
-            now = self._clock.now()
-            return id_, now + _UNREADABLE_WAIT, now
+            return Seen(id_, None, _NOTHING)
 
 
 class Lease:
@@ -231,6 +299,8 @@ class Lease:
         self.entry = entry
         self.progress = progress
         self.content = content
+        self.noted = progress != _NOTHING
+        """True if a progress was noted."""
 
     def __enter__(self) -> Lease:
         return self
@@ -240,12 +310,20 @@ class Lease:
 
     def close(self) -> None:
         """Give the message back."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        file, self._file = self._file, -1
+        # One that is broken off is closed while a thread may be about to do the same.
+        if file >= 0:
+            os.close(file)
+
+    def unlink(self) -> None:
+        """Delete the message; blocks, and is not safe before its directory is fsynced. Raises OSError."""
+        self._spool.files.unlink(self.entry.id, self.state, noted=self.noted)
+        # It is the last close of a deleted file that frees its blocks, which may wait for the disk.
+        self.close()
 
     async def save(self, progress: Progress) -> None:
         """Note how far the message has come. Raises OSError."""
+        self.noted = True
         await self._spool._run(None, self._spool.files.save, self.entry.id, progress)
         self.progress = progress
 
@@ -255,5 +333,5 @@ class Lease:
         self.state = to
 
     async def remove(self) -> None:
-        """Delete the message for good. Raises OSError."""
-        await self._spool._run(None, self._spool.files.remove, self.entry.id, self.state)
+        """Delete the message for good; its deletion is on the disk a moment later. Raises OSError."""
+        await self._spool._removing.call(self)

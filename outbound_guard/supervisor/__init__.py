@@ -3,9 +3,10 @@
 It holds no mail and knows nothing of it, so that nothing in a message can bring it down. Its children end with it,
 however it ends (state/tether.py); what a crash left behind is stopped by the next start.
 
-    SIGTERM, SIGINT   stop in order: relays (they drain), delivery, console, state server; 20 s at most
+    SIGTERM, SIGINT   stop in order: relays (after what is in flight), delivery, console, state server; 20 s at most
     SIGHUP            check configuration and policy; if they are in order the children read the policy again
-    SIGUSR1           put a new process in the place of each relay, one by one; no connection is lost
+    SIGUSR1           rolling restart: put a new process in the place of each, one by one; no connection is lost
+    SIGUSR2           drain: take no new mail, deliver what is queued, then stop
 
 A role can run alone (`serve --role relay`): the same supervisor with that role only. Two supervisors never share a
 data directory; roles that run apart share a state and a ledger server instead of the embedded ones.
@@ -23,26 +24,24 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from outbound_guard.config import Config, ConfigError, host_port, load, policy_of
 from outbound_guard.metrics import Metrics, MetricsServer
 from outbound_guard.state import State, StateError
 from outbound_guard.state.embedded import EmbeddedServer
-from outbound_guard.supervisor.child import Child, Setting, stop_leftovers
+from outbound_guard.supervisor.child import Setting, stop_leftovers
+from outbound_guard.supervisor.crew import STOPPED_AFTER, Crew
 from outbound_guard.supervisor.sockets import bind_all, bound_address
 
 _log = logging.getLogger(__name__)
 
 ROLES = ("relay", "delivery", "console")
-_STOPPED_AFTER = {"relay": 12.0, "delivery": 15.0, "console": 17.0}
-"""Seconds after SIGTERM at which a role's processes are killed; the rest of 20 s is the state server's."""
 _STATE_STOP = 3.0
-_ROLL_READY = 30.0
-"""Seconds a new relay may take to become ready before a rolling restart is given up."""
-_STATE_LOOK = 1.0
-"""Seconds between two looks at the store."""
+_LOOK = 1.0
+"""Seconds between two looks: at the store, and, while draining, at the spool."""
 
 
 class Supervisor:
@@ -60,8 +59,10 @@ class Supervisor:
         self._path, self._config, self._roles, self._program = config_path, config, tuple(roles), tuple(child_argv)
         self._run_dir = config.data_dir / "run"
         self._metrics_dir = self._run_dir / "metrics"
-        self._children: list[Child] = []
-        self._rolling: asyncio.Task[None] | None = None
+        self._turnover: asyncio.Task[None] | None = None
+        self._wanted: Callable[[], Coroutine[Any, Any, None]] | None = None
+        """The change that comes next."""
+        self._draining = False
 
     def run(self) -> int:
         """Serve until told to stop. 0: stopped as asked; 1: it could not start, and standard error says why."""
@@ -74,6 +75,10 @@ class Supervisor:
 
     async def _main(self) -> None:
         self._stop, self._changed = asyncio.Event(), asyncio.Event()
+        # From the lock on there is somebody who can be told something; unheard, these would end the process.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _log.info, "starting: the policy is read anyway")
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._change_soon, self._roll)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, self._change_soon, self._drain)
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(_locked(self._config.data_dir))
             self._make_folders()
@@ -87,6 +92,7 @@ class Supervisor:
             console = await self._bind_console(patient=stopped)
             for listening in (*sockets, *console.values()):
                 stack.callback(listening.close)
+            self._sockets = sockets
             self._setting = Setting(
                 program=self._program,
                 config_path=self._path.absolute(),
@@ -109,10 +115,12 @@ class Supervisor:
                 addresses["metrics"] = self._serve_metrics(stack, state)
             for work in (self._metrics.keep_flushing(), self._look_at_state(state)):
                 stack.push_async_callback(_cancel, asyncio.create_task(work))
-            stack.push_async_callback(self._stop_children)
-            self._start_children()
+            self._crew = Crew(self._setting, self._roles, self._config.server.relay_processes)
+            stack.push_async_callback(self._stop_crew)
+            self._start_crew()
             if await self._until_ready():
                 self._announce(addresses)
+                self._turnover = asyncio.create_task(self._change(), name="changes")
                 await self._stop.wait()
 
     async def _bind_console(self, *, patient: bool) -> dict[str, socket.socket]:
@@ -160,32 +168,20 @@ class Supervisor:
 
     def _readiness(self, state: State) -> tuple[bool, str]:
         """Whether everything is there, and what is missing. Called from the threads of the metrics server."""
-        missing = [child.slot for child in list(self._children) if not child.ready.is_set()]
+        if self._stop.is_set() or self._draining:
+            return False, "draining" if self._draining else "stopping"
+        missing = self._crew.waiting()
         if not state.up:
             missing.append("state")
-        if self._stop.is_set():
-            return False, "stopping"
         return (False, f"waiting for {', '.join(missing)}") if missing else (True, "ready")
 
-    def _start_children(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
-        loop.add_signal_handler(signal.SIGUSR1, self._roll_soon)
-        for role in self._roles:
-            for _ in range(self._config.server.relay_processes or _cores() if role == "relay" else 1):
-                self._add(role)
-
-    def _add(self, role: str) -> Child:
-        """Start one more process of a role, in the lowest slot that is free."""
-        taken = {child.number for child in self._children if child.role == role}
-        number = next(number for number in range(len(taken) + 1) if number not in taken)
-        child = Child(self._setting, role, number)
-        self._children.append(child)
-        return child
+    def _start_crew(self) -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        self._crew.start()
 
     async def _until_ready(self) -> bool:
         """Wait until all children are ready (True) or the end has come first (False)."""
-        while not self._stop.is_set() and not all(child.ready.is_set() for child in self._children):
+        while not self._stop.is_set() and self._crew.waiting():
             self._changed.clear()
             await self._changed.wait()
         return not self._stop.is_set()
@@ -207,7 +203,7 @@ class Supervisor:
 
     def _on_change(self) -> None:
         for role in self._roles:
-            ready = sum(child.ready.is_set() for child in self._children if child.role == role)
+            ready = sum(child.ready.is_set() for child in self._crew.of(role))
             self._metrics.gauge("processes", ready, role)
         self._changed.set()
 
@@ -216,54 +212,79 @@ class Supervisor:
             with contextlib.suppress(StateError):
                 await state.command("PING")
             self._metrics.gauge("state_up", state.up)
-            await asyncio.sleep(_STATE_LOOK)
+            await asyncio.sleep(_LOOK)
 
     def _reload(self) -> None:
         """SIGHUP. What is in order goes to the children; anything else changes nothing and is said."""
+        if self._in_order("reloaded"):
+            _log.info("reloading the policy")
+            for child in self._crew:
+                child.reload()
+
+    def _in_order(self, wanted: str) -> bool:
+        """True if configuration and policy can be used as they are now."""
         try:
             policy_of(load(self._path))
         except ConfigError as error:
             self._metrics.count("config_reloads_total", "refused")
-            _log.error("not reloaded, everything stays as it was: %s", error)
-            return
+            _log.error("not %s, everything stays as it was: %s", wanted, error)
+            return False
         self._metrics.count("config_reloads_total", "ok")
-        _log.info("reloading the policy")
-        for child in self._children:
-            child.reload()
+        return True
 
-    def _roll_soon(self) -> None:
-        """SIGUSR1."""
-        if self._rolling is None or self._rolling.done():
-            self._rolling = asyncio.create_task(self._roll(), name="rolling restart")
+    def _change_soon(self, change: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """SIGUSR1, SIGUSR2. One at a time, the next when this is done, the first when all are ready."""
+        # A drain ends in a stop: nothing comes after it.
+        if self._draining or self._wanted == self._drain:
+            _log.warning("this node is being drained, nothing else is begun")
+            return
+        self._wanted = change
+        if self._turnover and self._turnover.done():
+            self._turnover = asyncio.create_task(self._change(), name="changes")
+        else:
+            _log.warning("this waits until what is under way is done")
+
+    async def _change(self) -> None:
+        while (change := self._wanted) and not self._stop.is_set():
+            self._wanted = None
+            await change()
 
     async def _roll(self) -> None:
-        """Put a new process in the place of each relay; the old one goes when the new one is ready."""
-        for old in [child for child in self._children if child.role == "relay"]:
-            new = self._add("relay")
-            try:
-                await asyncio.wait_for(new.ready.wait(), _ROLL_READY)
-            except TimeoutError:
-                _log.error("rolling restart given up: %s is not ready after %.0f s", new.slot, _ROLL_READY)
-                old = new
-            await old.stop(_STOPPED_AFTER["relay"])
-            self._children.remove(old)
-            self._on_change()
-            if old is new:
-                return
-        _log.info("rolling restart done")
+        """A rolling restart, by which a new version or configuration takes effect."""
+        if self._in_order("restarted") and await self._crew.roll():
+            _log.info("rolling restart done")
 
-    async def _stop_children(self) -> None:
-        """Stop all children, role by role, so that mail stops coming in before those go that would carry it on."""
+    async def _drain(self) -> None:
+        """Take no new mail, wait until what is queued has been delivered, and stop.
+
+        What is held stays on the disk and is released here when it starts again, or elsewhere with a copy of the spool.
+        """
+        self._draining = True
+        _log.info("draining: no new mail is taken")
+        for listening in self._sockets:
+            listening.close()
+        await self._crew.stop("relay", STOPPED_AFTER["relay"])
+        self._on_change()
+        spool = self._config.data_dir / "spool"
+        while left := await asyncio.to_thread(_queued, spool):
+            self._metrics.gauge("draining", left)
+            await asyncio.sleep(_LOOK)
+        self._metrics.gauge("draining", 0)
+        _log.info("drained: nothing is queued")
+        self._stop_soon()
+
+    async def _stop_crew(self) -> None:
         self._stop.set()
-        if self._rolling:
-            self._rolling.cancel()
-            await asyncio.gather(self._rolling, return_exceptions=True)
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        for role, latest in _STOPPED_AFTER.items():
-            going = [child for child in self._children if child.role == role]
-            await asyncio.gather(*(child.stop(began + latest - clock()) for child in going))
-        self._children.clear()
+        if self._turnover:
+            self._turnover.cancel()
+            await asyncio.gather(self._turnover, return_exceptions=True)
+        await self._crew.stop_all()
+
+
+def _queued(spool: Path) -> int:
+    """How many messages wait to be delivered."""
+    # In this order a message that moves from one to the other is not overlooked.
+    return sum(len(os.listdir(spool / state)) for state in ("incoming", "queue") if (spool / state).is_dir())
 
 
 @contextlib.contextmanager
@@ -295,8 +316,3 @@ async def _cancel(work: asyncio.Task[None]) -> None:
         return
     except Exception:
         _log.exception("background work had failed")
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

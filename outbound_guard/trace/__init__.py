@@ -22,6 +22,8 @@ Transaction: TypeAlias = dict[str, Any]
 ANSWERS = ".answers.jsonl"
 LINES = ".jsonl"
 ARCHIVE = ".zbin"
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a line may raise that is no JSON, no UTF-8, or nested without end."""
 
 
 class TraceError(Exception):
@@ -111,7 +113,7 @@ def labels(folder: Path) -> dict[str, Label]:
             for number, line in enumerate(lines, 1):
                 try:
                     label = msgspec.json.decode(line, type=Label)
-                except msgspec.MsgspecError as error:
+                except UNREADABLE as error:
                     raise TraceError(f"{path}: line {number}: {error}") from error
                 found[label.id] = label
     return found
@@ -128,7 +130,7 @@ def _whole(path: Path) -> Iterator[Transaction]:
         for number, line in enumerate(lines, 1):
             try:
                 transaction = _transaction(line)
-            except msgspec.MsgspecError as error:
+            except UNREADABLE as error:
                 raise TraceError(f"{path}: line {number}: {error}") from error
             if transaction["t"] < before:
                 raise TraceError(f"{path}: line {number}: is earlier than the line before; a trace is in time order")
@@ -164,7 +166,7 @@ def _recorded(folder: Path, parts: list[Path]) -> Iterator[Transaction]:
             files[number].seek(offset)
             try:
                 transaction = _transaction(files[number].readline())
-            except msgspec.MsgspecError:
+            except UNREADABLE:
                 continue  # The line on which a process was killed.
             if answers := later.get(transaction["id"]):
                 _join(transaction, sorted(answers, key=lambda answer: answer.t))
@@ -177,7 +179,7 @@ def _recorded(folder: Path, parts: list[Path]) -> Iterator[Transaction]:
 def _index(file: BinaryIO) -> Iterator[tuple[float, int]]:
     offset = 0
     for line in file:
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(*UNREADABLE):
             yield msgspec.json.decode(line, type=_Head).t, offset
         offset += len(line)
 
@@ -187,7 +189,7 @@ def _answers(path: Path) -> Iterator[Answer]:
         for line in lines:
             try:
                 yield msgspec.json.decode(line, type=Answer)
-            except msgspec.MsgspecError:
+            except UNREADABLE:
                 continue
 
 

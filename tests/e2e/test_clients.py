@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import signal
 import smtplib
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -53,16 +55,33 @@ class House:
 
     def __init__(self, folder: Path, hops: Hops) -> None:
         self.hop: NextHop = hops.start()
-        authority = trustme.CA()
-        server = authority.issue_cert("localhost", "127.0.0.1")
-        server.cert_chain_pems[0].write_to_path(folder / "tls.crt")
-        server.private_key_pem.write_to_path(folder / "tls.key")
+        self.authority = authority = trustme.CA()
+        self.folder = folder
+        self.certify()
         self.ca_file = folder / "ca.pem"
         authority.cert_pem.write_to_path(self.ca_file)
         self.tls = ssl.create_default_context(cafile=self.ca_file)
         weak = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
         (folder / "passwords").write_text(f"{LOGIN}:{weak.hash(PASSWORD)}\n")
         self.product = Product.made(folder, smarthosts=[self.hop.address], relays=1, more=MORE)
+
+    def certify(self, *, pair: bool = True) -> bytes:
+        """Write a new certificate, and unless `pair` is False its key; gives the certificate in DER."""
+        server = self.authority.issue_cert("localhost", "127.0.0.1")
+        server.cert_chain_pems[0].write_to_path(self.folder / "tls.crt")
+        if pair:
+            server.private_key_pem.write_to_path(self.folder / "tls.key")
+        return ssl.PEM_cert_to_DER_cert(server.cert_chain_pems[0].bytes().decode())
+
+    def served(self, listener: int) -> bytes:
+        """The certificate that a client is shown, in DER."""
+        host, port = self.product.listener(listener)
+        if listener == IMPLICIT:
+            with smtplib.SMTP_SSL(host, port, context=self.tls, timeout=30) as client:
+                return client.sock.getpeercert(binary_form=True)
+        with smtplib.SMTP(host, port, timeout=30) as client:
+            client.starttls(context=self.tls)
+            return client.sock.getpeercert(binary_form=True)
 
     def port(self, listener: int) -> str:
         return str(self.product.listener(listener)[1])
@@ -209,3 +228,23 @@ class TestPostfix:
                 report = next(one for one in behind.messages if one.mail_from == "")
                 assert report.recipients == ["anna@customer.test"]
                 assert b"no such mailbox" in report.content
+
+
+def test_a_new_certificate_needs_no_restart(house: House) -> None:
+    product = house.product
+    processes = product.processes()
+    new = house.certify()
+    product.signal(signal.SIGHUP)
+    for listener in (STARTTLS, IMPLICIT):
+        until(lambda at=listener: house.served(at) == new, product.said)
+    until(lambda: product.metric("file_reloads_total", file="certificate", result="ok") >= 2, product.said)
+    assert product.metric("certificate_expiry_seconds") > time.time()
+    # Half of a pair is not used, and the log says so; neither signal nor restart is needed for the rest.
+    house.certify(pair=False)
+    until(lambda: product.metric("file_reloads_total", file="certificate", result="refused") >= 2, product.said)
+    assert house.served(STARTTLS) == house.served(IMPLICIT) == new
+    assert "the certificate stays as it was" in product.said()
+    newer = house.certify()
+    for listener in (STARTTLS, IMPLICIT):
+        until(lambda at=listener: house.served(at) == newer, product.said)
+    assert product.processes() == processes

@@ -32,6 +32,7 @@ def customers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             held = found.burst("anna@shop.test", 15)
             found.send("<b>bob</b>@shop.test", "x@there.test", "<script>alert(1)</script>")
             until(lambda: len(product.held()) == len(held), product.held)
+            found.queue("quentin@shop.test", "waits & <b>waits</b>")
             product.guard("case", "open", "192.0.2.25", "--reason", "a customer told us")
             yield found
 

@@ -20,10 +20,11 @@ from outbound_guard.state import State, leftover, tether
 
 def run(path: Path, roles: list[str]) -> int:
     from outbound_guard import supervisor
+    from outbound_guard.supervisor import crew
 
     maillog.set_up()
     # The real times are for real mail.
-    supervisor._STOPPED_AFTER = {"relay": 1.0, "delivery": 2.0, "console": 3.0}
+    crew.STOPPED_AFTER.update(relay=1.0, delivery=2.0, console=3.0)
     leftover._GRACE = 1.0
     argv = (sys.executable, __file__)
     return supervisor.Supervisor(path, config.load(path), roles or supervisor.ROLES, child_argv=argv).run()

@@ -152,7 +152,7 @@ def test_when_receivers_begin_to_refuse_lists_are_asked_at_once(tmp_path: Path, 
         product.signal(signal.SIGHUP)
         house.list("heavy.test", TWO)
         house.hop.answer("MAIL", f"554 5.7.1 Client host [{TWO}] blocked using heavy.test", times=None, source=TWO)
-        until(lambda: house.sources() and product.events("Address"), product.said)
+        until(lambda: (house.sources(), product.events("Address"))[1], product.said)
         assert product.event("Address")["state"] == "resting"
         # The other address, which nobody refuses, was not asked about again.
         assert server.asked["11.0.0.127.heavy.test"] == 1

@@ -30,7 +30,7 @@ ACCEPTED = Reply(250, "2.0.0", "Ok: queued as TEST")
 CONTENT = [b"Subject: hello\r\n\r\nA line.\r\n"]
 ONE = Envelope("from@x.test", ("to@y.test",))
 TWO = Envelope("from@x.test", ("one@y.test", "two@y.test"))
-SOURCES = {"source_addresses": ("127.0.0.2", "127.0.0.1")}
+SOURCES = {"source_addresses": ("127.0.0.1", "127.0.0.2")}
 """They take turns, and the second comes first."""
 
 

@@ -13,7 +13,10 @@ from outbound_guard.clock import VirtualClock
 from outbound_guard.delivery import Result
 from outbound_guard.delivery.answers import meaning_of
 from outbound_guard.delivery.classes import outcome_of
-from outbound_guard.mail import Envelope
+from outbound_guard.delivery.destination import Destination
+from outbound_guard.delivery.wire import Mail
+from outbound_guard.mail import Asked, Envelope
+from outbound_guard.reply import OUR_FAULT
 from tests.nexthop import NextHop
 from tests.world import StartHop, World
 
@@ -75,6 +78,26 @@ class TestWhereItGoes:
         result = await world.delivery().send(to("b@there.test"), CONTENT)
         assert codes(result) == [(250, "2.0.0")]
         assert (len(first.messages), len(second.messages)) == (0, 1)
+
+    async def test_a_fault_of_ours_at_one_is_no_concern_of_the_others(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hop = await world.server("mx.there.test")
+        await world.server("mx.elsewhere.test")
+        world.domain("there.test", (10, "mx.there.test"))
+        world.domain("elsewhere.test", (10, "mx.elsewhere.test"))
+        real = Destination.send
+
+        async def send(self: Destination, mail: Mail, until: float) -> object:
+            if self.hops.hosts[0].name.startswith("mx.elsewhere.test"):
+                raise RuntimeError("a fault of ours")
+            return await real(self, mail, until)
+
+        monkeypatch.setattr(Destination, "send", send)
+        result = await world.delivery().send(to("a@there.test", "b@elsewhere.test"), CONTENT)
+        assert [reply.code for reply in result.replies] == [250, 451]
+        assert result.replies[1] == OUR_FAULT
+        assert len(hop.messages) == 1
 
     async def test_all_are_away(self, world: World) -> None:
         world.dns.names["mx1.there.test"] = ["127.0.7.250"]
@@ -288,6 +311,18 @@ class TestManyRecipients:
         assert {reply.code for result in results for reply in result.replies} == {250}
         assert len(hops[0].sessions) <= 3
         assert len(hops[1].sessions) <= 3
+
+    async def test_who_reports_success_is_known_of_each_server(self, world: World) -> None:
+        """RFC 3461 5.2: those that know DSN report it; for the others we have to."""
+        await world.server("mx.knows.test", extensions=("8BITMIME", "DSN"))
+        await world.server("mx.plain.test")
+        world.domain("knows.test", (10, "mx.knows.test"))
+        world.domain("plain.test", (10, "mx.plain.test"))
+        recipients = ("a@knows.test", "b@plain.test", "c@nowhere.test", "d@plain.test")
+        asked = {to_: Asked(("SUCCESS",)) for to_ in recipients[:3]}
+        result = await world.delivery().send(Envelope("a@x.test", recipients, asked=asked), CONTENT)
+        assert [reply.accepted for reply in result.replies] == [True, True, False, True]
+        assert result.relayed == (1,)
 
 
 class TestPatience:

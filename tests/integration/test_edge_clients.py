@@ -133,3 +133,35 @@ def test_smtp_source(tmp_path: Path, options: tuple[str, ...], loop: str) -> Non
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop) as runner:
         runner.run(send())
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+async def test_swaks_as_a_load_balancer(tmp_path: Path, version: str) -> None:
+    listener = {"proxy_protocol": ["127.0.0.0/8"], "trusted": ["2001:db8::/32"]}
+    async with LiveEdge(tmp_path, {"listener": listener}) as edge:
+        family = "TCP6" if version == "1" else "AF_INET6"
+        await run(
+            program("swaks"),
+            *("--server", "127.0.0.1", "--port", str(edge.port), "--helo", "client.test"),
+            *("--proxy-version", version, "--proxy-family", family),
+            *("--proxy-source", "2001:db8::7", "--proxy-source-port", "40000"),
+            *("--proxy-dest", "2001:db8::1", "--proxy-dest-port", "25"),
+            *("--from", "a@example.com", "--to", "b@example.net"),
+        )
+        [message] = edge.messages
+        assert (message.client_ip, message.client_port) == ("2001:db8::7", 40000)
+
+
+async def test_swaks_as_a_mail_proxy(tmp_path: Path) -> None:
+    listener = {"xclient": ["127.0.0.0/8"], "trusted": [], "auth": "required"}
+    async with LiveEdge(tmp_path, {"listener": listener}) as edge:
+        await run(
+            program("swaks"),
+            *("--server", "127.0.0.1", "--port", str(edge.port), "--helo", "proxy.test"),
+            *("--xclient-addr", "192.0.2.7", "--xclient-port", "40000", "--xclient-name", "client.test"),
+            *("--xclient-helo", "client.test", "--xclient-proto", "ESMTP", "--xclient-login", "dora@example.com"),
+            *("--from", "a@example.com", "--to", "b@example.net"),
+        )
+        [message] = edge.messages
+        assert (message.client_ip, message.client_port, message.helo) == ("192.0.2.7", 40000, "client.test")
+        assert (message.login, message.server, message.protocol) == ("dora@example.com", None, "ESMTPA")

@@ -303,6 +303,70 @@ def test_a_rolling_restart_replaces_the_relays_and_loses_no_connection(start: Ca
     assert service.figure("restarts_total", role="relay") == 0
 
 
+def test_a_rolling_restart_replaces_delivery_and_console_too(start: Callable[..., Service]) -> None:
+    service = start().ready()
+    before = service.pids()
+    service.process.send_signal(signal.SIGUSR1)
+    until(lambda: "rolling restart done" in service.said())
+    after = service.pids()
+    assert after["delivery-0"] != before["delivery-0"]
+    assert after["console-0"] != before["console-0"]
+    assert after["state"] == before["state"]
+    assert service.get("/readyz") == (200, "ready\n")
+    assert service.figure("restarts_total", role="delivery") == 0
+
+
+def test_a_rolling_restart_with_a_broken_configuration_changes_nothing(
+    start: Callable[..., Service], folder: Path
+) -> None:
+    service = start().ready()
+    before = service.pids()
+    (folder / "policy.toml").write_text("[threshold]\nhold = 'high'\n")
+    service.process.send_signal(signal.SIGUSR1)
+    until(lambda: "not restarted, everything stays as it was" in service.said())
+    assert service.pids() == before
+    assert service.get("/readyz")[0] == 200
+
+
+def test_a_drain_takes_nothing_new_and_ends_when_nothing_is_queued(start: Callable[..., Service], folder: Path) -> None:
+    service = start().ready()
+    queue = folder / "data" / "spool" / "queue"
+    queue.mkdir(exist_ok=True)
+    (queue / "abc").write_bytes(b"")
+    service.process.send_signal(signal.SIGUSR2)
+    until(lambda: service.get("/readyz") == (503, "draining\n"))
+    until(lambda: not any(slot.startswith("relay") for slot in service.pids()))
+    with pytest.raises(ConnectionRefusedError):
+        service.ask()
+    until(lambda: service.figure("draining") == 1)
+    assert "delivery-0" in service.pids()
+    (queue / "abc").unlink()
+    assert service.process.wait(60) == 0
+    assert "drained: nothing is queued" in service.said()
+
+
+def test_what_is_asked_for_at_a_bad_moment_is_done_when_it_is_over(start: Callable[..., Service], folder: Path) -> None:
+    lock = folder / "data" / "lock"
+    service = start()
+    until(lambda: lock.exists() and lock.read_text().endswith("\n"))
+    # It starts: nothing of this may end it, and the restart comes when everything is there.
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGHUP):
+        service.process.send_signal(number)
+    service.ready()
+    until(lambda: "rolling restart done" in service.said())
+    before = service.pids()
+    service.process.send_signal(signal.SIGUSR1)
+    until(lambda: service.pids().keys() > before.keys())
+    # In the middle of a restart: the drain comes after it, and what comes after that has been overtaken.
+    service.process.send_signal(signal.SIGUSR2)
+    until(lambda: "this waits until what is under way is done" in service.said())
+    service.process.send_signal(signal.SIGUSR1)
+    assert service.process.wait(60) == 0
+    assert service.said().count("rolling restart done") == 2
+    assert "nothing else is begun" in service.said()
+    assert "drained: nothing is queued" in service.said()
+
+
 def test_one_role_alone(start: Callable[..., Service]) -> None:
     service = start("delivery").ready()
     assert service.line == "ready: running\n"

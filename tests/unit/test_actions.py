@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from outbound_guard.accounts import Tokens
@@ -15,8 +16,8 @@ from outbound_guard.content import parse
 from outbound_guard.delivery.attempt import listed
 from outbound_guard.delivery.classes import outcomes_of
 from outbound_guard.delivery.result import Result
-from outbound_guard.mail import Envelope, Sender, Submission, Verdict
-from outbound_guard.reply import Reply
+from outbound_guard.mail import Asked, Envelope, Sender, Submission, Verdict
+from outbound_guard.reply import Reply, suppressed
 from outbound_guard.reply import queued as queued_as
 from outbound_guard.reputation import Observation
 from outbound_guard.reputation.memory import NOTHING
@@ -32,12 +33,14 @@ LISTED = listed(Reply(554, "5.7.1", "Client host [127.0.0.1] blocked using zen.e
 class NextHop:
     """Answers what it is told to."""
 
-    def __init__(self, *replies: Reply) -> None:
-        self.replies = replies
+    def __init__(self, *replies: Reply, relayed: tuple[int, ...] = ()) -> None:
+        self.replies, self.relayed = replies, relayed
+        self.sent: list[tuple[str, ...]] = []
 
-    async def send(self, envelope: Envelope, content: Sequence[bytes], pool: str = "") -> Result:
+    async def send(self, envelope: Envelope, content: Sequence[bytes], pool: str = "", class_: str = "") -> Result:
         places = tuple(place for place, reply in enumerate(self.replies) if reply == LISTED)
-        return Result(self.replies, "127.0.0.1:25", listed=places)
+        self.sent.append(envelope.recipients)
+        return Result(self.replies, "127.0.0.1:25", listed=places, relayed=self.relayed)
 
 
 def judged(mail_from: str = "anna@example.com", verdict: Verdict | None = None, text: str = "hello") -> Judgement:
@@ -150,3 +153,66 @@ async def test_an_ipv6_client_is_written_as_the_standard_has_it(tmp_path: Path) 
     (kept,) = spool.entries("held")
     assert b"from pc ([IPv6:2001:db8::7])" in await spool.content(kept.id)
     spool.close()
+
+
+def on_list(*addresses: str) -> Callable[[str, str, str], Reply | None]:
+    return lambda account, to, id_: suppressed("unknown_user", id_) if to in addresses else None
+
+
+def refusing(spool: Spool, hop: NextHop, *addresses: str, observe: bool = False) -> Actions:
+    return Actions(
+        hop,  # type: ignore[arg-type]  # It has the one method that is used.
+        spool,
+        Tokens(b"x" * 32),
+        hostname="guard.example.net",
+        to_strip=lambda headers: (),
+        observe=observe,
+        suppressed=on_list(*addresses),
+    )
+
+
+@pytest.mark.parametrize("action", ["relay", "hold"])
+async def test_who_is_written_to_only_on_the_list_is_refused(tmp_path: Path, action: str) -> None:
+    spool = Spool(tmp_path, VirtualClock(NOW), 0)
+    hop = NextHop()
+    one = refusing(spool, hop, "b@example.net", "c@example.net")
+    outcome = await one.carry_out(judged(verdict=Verdict(action, 0.0, "x", (), wait=60.0)), Policy())
+    assert str(outcome.reply).startswith("550 5.1.1 OG-SUPPRESSED")
+    assert (outcome.state, outcome.answers, hop.sent) == ("", (), [])
+    # What a verdict says beyond that stays: a message that is not let in now is deferred all the same.
+    outcome = await one.carry_out(judged(verdict=Verdict("defer", 0.0, "limit", (), wait=60.0)), Policy())
+    assert outcome.reply.code == 451
+    assert await spool.counts() == dict.fromkeys(await spool.counts(), 0)
+    spool.close()
+
+
+async def test_some_on_the_list_are_returned_and_the_others_sent(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, VirtualClock(NOW), 0)
+    hop = NextHop(OK)
+    outcome = await refusing(spool, hop, "b@example.net").carry_out(judged(), Policy())
+    assert (outcome.reply.code, hop.sent) == (250, [("c@example.net",)])
+    (bounce,) = spool.entries("incoming")
+    assert bounce.envelope.recipients == ("anna@example.com",)
+    assert dict(outcomes_of(outcome.answers)) == {"delivered": 1}
+    hop = NextHop(OK, OK)
+    assert (await refusing(spool, hop, "b@example.net", observe=True).carry_out(judged(), Policy())).reply.code == 250
+    assert hop.sent == [("b@example.net", "c@example.net")]
+    spool.close()
+
+
+async def test_a_full_disk_does_not_double_what_was_relayed(tmp_path: Path) -> None:
+    """Success was to be reported, and cannot be: the next hop has the message, so the client must hear 250."""
+    spool = Spool(tmp_path, VirtualClock(NOW), 1 << 60)
+    asked = judged()
+    envelope = Envelope("anna@example.com", ("b@example.net",), asked={"b@example.net": Asked(("SUCCESS",))})
+    submission = msgspec.structs.replace(asked.submission, envelope=envelope)
+    asked = msgspec.structs.replace(asked, submission=submission)
+    hop = NextHop(OK, relayed=(0,))
+    assert (await refusing(spool, hop).carry_out(asked, Policy())).reply.code == 250
+    assert list(spool.entries("incoming")) == []
+    spool.close()
+    roomy = Spool(tmp_path, VirtualClock(NOW), 0)
+    assert (await refusing(roomy, hop).carry_out(asked, Policy())).reply.code == 250
+    (report,) = roomy.entries("incoming")
+    assert (report.code, report.meta["report"], report.envelope.mail_from) == ("bounce", "relayed", "")
+    roomy.close()

@@ -13,6 +13,7 @@ import trustme
 
 from outbound_guard.config import (
     PACKAGED_IDENTITY,
+    Address,
     Allow,
     Config,
     ConfigError,
@@ -84,13 +85,22 @@ def _given(table: dict[str, Any], type_: type[msgspec.Struct], where: str = "") 
 
 def test_sample_shows_every_setting() -> None:
     table = tomllib.loads(SAMPLE.read_text())
-    assert _given(table, Config) == ["dkim", "scanner", "path"]
+    assert _given(table, Config) == ["delivery.address", "dkim", "scanner", "path"]
     for entry, type_ in (
         (table["listener"][0], Listener),
         (table["identity"][0], Identity),
         (table["delivery"]["pool"][0], Pool),
     ):
         assert _given(entry, type_) == []
+
+
+def test_sample_shows_an_address_with_every_setting() -> None:
+    text = SAMPLE.read_text()
+    example = text[text.index("# [[delivery.address]]") :].partition("\n\n")[0]
+    [table] = tomllib.loads(re.sub("^# ?", "", example, flags=re.M))["delivery"]["address"]
+    assert _given(table, Address) == []
+    shown = msgspec.convert(table, Address)
+    assert msgspec.structs.replace(shown, warm_up="") == Address(address="192.0.2.10")
 
 
 def commented(name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from outbound_guard import config
 from outbound_guard.clock import SystemClock
 from outbound_guard.delivery import Delivery, Result
 from outbound_guard.delivery.carrying import BROKEN
-from outbound_guard.mail import Envelope
+from outbound_guard.mail import Asked, Envelope
 from outbound_guard.reply import Reply
 from tests.nexthop import NextHop
 
@@ -161,3 +161,52 @@ class TestOurAddressIsRefused:
         result = await pools(a=(refusing,), b=(breaking,), c=(third,)).send(TWO, CONTENT)
         assert (result.replies, result.reached, result.listed) == ((BROKEN, BROKEN), False, ())
         assert third.sessions == []
+
+
+SUCCESS = {to: Asked(("SUCCESS", "FAILURE")) for to in TWO.recipients}
+
+
+async def test_who_reports_success_is_known_for_each_recipient(
+    next_hop: Callable[..., Awaitable[NextHop]], tmp_path: Path
+) -> None:
+    """RFC 3461 5.2.1 and 5.2.2: a next hop that knows DSN does it; where none does, it is for us."""
+    knows, does_not = await next_hop(extensions=("8BITMIME", "DSN")), await next_hop()
+    asked = Envelope("from@x.test", TWO.recipients, asked=SUCCESS)
+    once = Envelope("from@x.test", TWO.recipients, asked={"two@y.test": Asked(("SUCCESS",))})
+    for hop, envelope, relayed in (
+        (knows, asked, ()),
+        (does_not, asked, (0, 1)),
+        (does_not, once, (1,)),
+        (does_not, TWO, ()),
+    ):
+        delivery = door(tmp_path, pool=(config.Pool(smarthosts=(hop.address,)),))
+        assert (await delivery.send(envelope, CONTENT)).relayed == relayed
+        await delivery.close()
+    # Who was refused has not been relayed to.
+    does_not.answer("RCPT", "550 5.1.1 no", when="one@y.test")
+    delivery = door(tmp_path, pool=(config.Pool(smarthosts=(does_not.address,)),))
+    assert (await delivery.send(asked, CONTENT)).relayed == (1,)
+    await delivery.close()
+
+
+async def test_success_after_our_address_was_refused_elsewhere(
+    next_hop: Callable[..., Awaitable[NextHop]], tmp_path: Path
+) -> None:
+    refuses, knows, does_not = await next_hop(), await next_hop(extensions=("DSN",)), await next_hop()
+    asked = Envelope("from@x.test", TWO.recipients, asked=SUCCESS)
+    for other, relayed in ((does_not, (1,)), (knows, ())):
+        refuses.answer("RCPT", LISTED, when="two@y.test")
+        pools = tuple(config.Pool(name=hop.address, smarthosts=(hop.address,)) for hop in (refuses, other))
+        delivery = door(tmp_path, pool=pools)
+        result = await delivery.send(asked, CONTENT, refuses.address)
+        assert [reply.accepted for reply in result.replies] == [True, True]
+        # The first of them was taken by the next hop that does not report.
+        assert tuple(sorted(result.relayed)) == tuple(sorted({0, *relayed}))
+        await delivery.close()
+
+
+async def test_a_sink_reports_nothing(tmp_path: Path) -> None:
+    delivery = door(tmp_path, mode="sink")
+    assert (await delivery.send(Envelope("from@x.test", TWO.recipients, asked=SUCCESS), CONTENT)).relayed == (0, 1)
+    assert (await delivery.send(TWO, CONTENT)).relayed == ()
+    await delivery.close()

@@ -197,6 +197,30 @@ def test_two_authors_fields_are_not_signed(sign: Sign) -> None:
     assert sign(content) == content
 
 
+@pytest.mark.parametrize(
+    ("hostname", "domain", "signed"),
+    [
+        ("shop.test", "shop.test", True),
+        ("Guard.Shop.test.", "shop.test", True),
+        ("a.b.shop.test", "shop.test", True),
+        ("guard.other.test", "shop.test", False),
+        ("ashop.test", "shop.test", False),
+        ("guard.shop.co.uk", "co.uk", False),
+    ],
+)
+def test_reports_of_ours_by_the_key_of_their_domain(
+    keys: tuple[Path, dict[bytes, bytes]], verify: Verify, hostname: str, domain: str, signed: bool
+) -> None:
+    table = Dkim(domain=domain, selector="rsa", private_key="rsa.pem")
+    signer = Signer(Config(dkim=(table,), path=str(keys[0] / "config.toml")), b"s" * 32)
+    report = f"From: mailer-daemon@{hostname}\r\nSubject: x\r\n\r\nbody\r\n".encode()
+    found = b"".join(signer.sign_own((report,), hostname, NOW))
+    assert (found != report) is signed
+    if signed:
+        assert b"d=shop.test" in found
+        assert verify(found)
+
+
 def test_keys_that_cannot_be_used(tmp_path: Path) -> None:
     def signer() -> Signer:
         table = Dkim(domain="shop.test", selector="s", private_key="key.pem")

@@ -189,6 +189,13 @@ def test_what_the_client_has_asked_for() -> None:
     assert message.get_param("report-type") == "delivery-status"
 
 
+def test_an_original_recipient_keeps_its_type() -> None:
+    """RFC 6533 3 and 4: the client's own encoding of characters beyond ASCII goes back as it came."""
+    asked = Envelope("a@b", ("b@example.net",), asked={"b@example.net": Asked((), r"utf-8;j\x{F6}rg@example.net")})
+    [_, recipient] = parts(build(envelope=asked))[2]
+    assert recipient["Original-Recipient"] == r"utf-8; j\x{F6}rg@example.net"
+
+
 def test_what_may_not_be_returned_whole_is_returned_in_part() -> None:
     """RFC 2046 5.2.1 forbids to encode an enclosed message."""
     for body in ("ü".encode(), b"x" * 2000, b"line\r\n" * 300_000):
@@ -203,3 +210,36 @@ def test_what_is_asked_for_cannot_add_a_line() -> None:
     _, _, (about, recipient), _ = parts(build(envelope=forged))
     assert about["Original-Envelope-Id"] == "x  X: y"
     assert recipient["Original-Recipient"] == "x; y  A: b"
+
+
+TAKEN = Failure("b@example.net", Reply(250, "2.1.5", "Ok: queued as 1"), "mx.example.net:25", NOW - 5)
+
+
+def test_a_report_that_it_was_relayed() -> None:
+    """RFC 3461 5.2.2 and 6.3, RFC 3464 2.3.3: success, as far as it can be seen."""
+    message, text, (about, recipient), headers = parts(build((TAKEN,), envelope=ASKED, kind=dsn.RELAYED))
+    assert message["Subject"] == "Your message was passed on"
+    assert b"nothing more will be said" in text.get_payload(decode=True)  # type: ignore[operator]
+    assert about["Original-Envelope-Id"] == "QQ+314"
+    assert recipient["Action"] == "relayed"
+    assert recipient["Status"] == "2.1.5"
+    assert recipient["Remote-MTA"] == "dns; mx.example.net"
+    assert recipient["Original-Recipient"] == "rfc822; Bob+x@example.org"
+    assert "Will-Retry-Until" not in recipient
+    # RFC 3461 4.3: RET=FULL is about failures.
+    assert headers.get_content_type() == "text/rfc822-headers"
+    odd = Failure("b@example.net", Reply(250, "5.0.0", "Ok"))
+    assert parts(build((odd,), kind=dsn.RELAYED))[2][1]["Status"] == "2.0.0"
+
+
+def test_a_report_that_it_is_delayed() -> None:
+    """RFC 3464 2.3.9: until when it will be tried."""
+    waits = Failure("b@example.net", Reply(451, "4.4.1", "OG-NEXTHOP no next hop can be reached"), "", NOW)
+    message, text, (_, recipient), _ = parts(build((waits,), kind=dsn.DELAYED, until=NOW + 1000))
+    assert message["Subject"] == "Your message is delayed"
+    assert b"need not send it again" in text.get_payload(decode=True)  # type: ignore[operator]
+    assert recipient["Action"] == "delayed"
+    assert recipient["Status"] == "4.4.1"
+    assert parsedate_to_datetime(recipient["Will-Retry-Until"]).timestamp() == NOW + 1000
+    odd = Failure("b@example.net", Reply(451, "5.0.0", "later"))
+    assert parts(build((odd,), kind=dsn.DELAYED))[2][1]["Status"] == "4.0.0"

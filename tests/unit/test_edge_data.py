@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outbound_guard.edge.data import DataReader, hops
+from outbound_guard.edge.data import DataReader, header, hops
 
 
 def read(*chunks: bytes, limit: int = 1000) -> DataReader:
@@ -127,4 +127,13 @@ def test_an_end_cannot_arise_from_what_was_thrown_away() -> None:
     ],
 )
 def test_hops(content: bytes, number: int) -> None:
-    assert hops(content) == number
+    head = header(content, 1000)
+    assert head is not None
+    assert hops(head) == number
+
+
+def test_a_header_that_is_too_long_is_none() -> None:
+    for content in (b"a: " + b"x" * 97 + b"\r\n\r\nbody", b"x" * 100, b"a: b\r\n" * 16 + b"x" * 4):
+        assert header(content, 100) is not None
+        assert header(content, 99) is None
+    assert header(b"\r\n" + b"x" * 1000, 10) == b""

@@ -46,8 +46,8 @@ def test_good_listeners(folder: Path) -> None:
     [
         ({"address": "localhost"}, r"listener\[1\]\.address: .*HOST:PORT"),
         ({"trusted": ["10.0.0.0/33"]}, r"listener\[1\]\.trusted: "),
-        ({"proxy_protocol": ["10.0.0.0/8"]}, r"listener\[1\]\.proxy_protocol: is not available yet"),
-        ({"xclient": ["10.0.0.0/8"]}, r"listener\[1\]\.xclient: is not available yet"),
+        ({"proxy_protocol": ["10.0.0.0/33"]}, r"listener\[1\]\.proxy_protocol: "),
+        ({"xclient": ["localhost"]}, r"listener\[1\]\.xclient: "),
         ({"tls": "starttls"}, r'listener\[1\]\.certificate: is needed for tls = "starttls"'),
         ({"tls": "implicit", "certificate": "tls.crt"}, r"listener\[1\]\.private_key: is needed"),
         (

@@ -20,6 +20,10 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def remove(file: Path) -> None:
+    file.unlink()
+
+
 def rewrite(file: Path, text: str) -> None:
     file.write_text(text)
 
@@ -70,6 +74,42 @@ async def test_reload_counts_at_once_and_a_mistake_changes_nothing(file: Path) -
     rewrite(file, "# nobody\n")
     passwords.reload()
     assert not await passwords.check("alice", b"secret")
+    passwords.close()
+
+
+async def test_a_changed_file_counts_at_the_next_login(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    counted = []
+    passwords = Passwords(file, VirtualClock(), count=lambda *labels: counted.append(labels))
+    assert await passwords.check("alice", b"secret")
+    lines = password_lines()
+    rewrite(file, lines.replace("alice:", "carol:"))
+    assert not await passwords.check("alice", b"secret")  # Also one that was remembered.
+    assert await passwords.check("carol", b"secret")
+    rewrite(file, "carol\n")
+    assert await passwords.check("carol", b"secret")
+    assert await passwords.check("carol", b"secret")
+    remove(file)
+    assert await passwords.check("carol", b"secret")
+    rewrite(file, lines)
+    assert await passwords.check("alice", b"secret")
+    assert [labels[1:] for labels in counted] == [
+        ("passwords", "ok"), ("passwords", "refused"), ("passwords", "refused"), ("passwords", "ok")
+    ]  # fmt: skip
+    assert "line 1: is not user:hash" in caplog.text
+    passwords.close()
+
+
+async def test_unknown_users_cost_what_known_ones_cost(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = []
+    monkeypatch.setattr(module, "_fits", lambda hash_, password: checked.append(hash_) or True)
+    passwords = Passwords(file, VirtualClock())
+    for number in range(200):
+        for _ in range(2):
+            assert not await passwords.check(f"nobody{number}", b"secret")
+    hashes = [line.partition(":")[2] for line in password_lines().splitlines() if ":" in line]
+    assert set(checked) == set(hashes)
+    # The same for the same name, as it is with those who exist.
+    assert checked[::2] == checked[1::2]
     passwords.close()
 
 

@@ -122,7 +122,7 @@ async def test_a_long_line_is_not_kept(tmp_path: Path) -> None:
         for _ in range(100):
             await turn()
             session.data_received(b"x" * 60_000)
-        assert len(session._buffer) <= 2 * wire._BUFFERED
+        assert len(session.unread) <= 2 * wire._BUFFERED
         session.connection_lost(None)
         await turn()
 
@@ -130,15 +130,15 @@ async def test_a_long_line_is_not_kept(tmp_path: Path) -> None:
 async def test_a_message_of_one_line(tmp_path: Path) -> None:
     async with LiveEdge(tmp_path) as edge:
         client = await hello(edge)
-        client.send(MESSAGE.replace(b"x\r\n", b"x" * 3_000_000 + b"\r\n") % b"a")
+        client.send(MESSAGE.replace(b"x\r\n", b"\r\n" + b"x" * 3_000_000 + b"\r\n") % b"a")
         assert [(await client.reply())[:3] for _ in range(4)] == ["250", "250", "354", "250"]
-        assert len(edge.messages[0].content) == 3_000_002
+        assert len(edge.messages[0].content) == 3_000_004
         await client.close()
 
 
 async def test_a_flood_of_commands_is_answered_in_full(tmp_path: Path) -> None:
     # More replies than fit in the socket: the server must wait for the client to read, and lose none.
-    async with LiveEdge(tmp_path) as edge:
+    async with LiveEdge(tmp_path, {"limits": {"commands": 1_000_000}}) as edge:
         client = await hello(edge)
         number = 200_000
 
@@ -327,3 +327,73 @@ async def test_the_last_reply_arrives_although_more_was_sent(tmp_path: Path) -> 
             client.send(b"y" * 100_000)
             assert await client.reply() == ""
             await client.close()
+
+
+async def test_a_command_that_comes_octet_by_octet_gains_no_time(tmp_path: Path) -> None:
+    async with LiveEdge(tmp_path, {"limits": {"idle_seconds": 100}}) as edge:
+        loop = asyncio.get_running_loop()
+        session, transport = Session(edge.edge.terms), Recorder()
+        session.connection_made(transport)
+        await turn()
+        for begun in (loop.time(), 0.0):
+            for octet in b"NOOP":
+                session.data_received(bytes([octet]))
+                await turn()
+                assert not transport.closed
+            if begun:
+                # A whole command begins the time anew.
+                session.data_received(b"\r\n")
+                await turn()
+        session.check_time(session._line_since + 99)
+        await turn()
+        assert not transport.closed
+        session._line_since = session._since = loop.time() - 101
+        session.data_received(b" ")
+        await turn()
+        session.check_time(loop.time())
+        await turn()
+        assert transport.closed
+        assert transport.writes[-1].startswith(b"421 4.4.2 ")
+        session.connection_lost(None)
+
+
+async def test_a_message_that_comes_octet_by_octet_gains_no_time(tmp_path: Path) -> None:
+    async with LiveEdge(tmp_path, {"limits": {"idle_seconds": 100, "data_seconds": 600}}) as edge:
+        loop = asyncio.get_running_loop()
+        session, transport = Session(edge.edge.terms), Recorder()
+        session.connection_made(transport)
+        session.data_received(b"EHLO a\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n")
+        await turn()
+        session._started = loop.time() - 601
+        session.data_received(b"x")
+        session.check_time(loop.time())
+        await turn()
+        assert transport.writes[-1].startswith(b"421 4.4.2 ")
+        assert edge.counts["smtp_timeouts_total", "data"] == 1
+        session.connection_lost(None)
+
+
+async def test_recipients_beyond_the_limit_are_not_refused_for_ever(tmp_path: Path) -> None:
+    async with LiveEdge(tmp_path, {"limits": {"recipients": 2, "commands": 5}}) as edge:
+        client = await hello(edge)
+        assert (await client.ask(b"MAIL FROM:<a@example.com>\r\n")).startswith("250 ")
+        client.send(b"RCPT TO:<b@example.net>\r\n" * 40)
+        replies = [(await client.reply())[:3] for _ in range(28)]
+        # Ten times as many as a message may have may be too many, and what is left of the commands that lead nowhere.
+        assert replies == ["250"] * 2 + ["452"] * 25 + ["421"]
+        assert await client.reply() == ""
+        await client.close()
+
+
+async def test_clients_of_one_network_of_ipv6_are_one(tmp_path: Path) -> None:
+    async with LiveEdge(tmp_path, {"limits": {"connections_per_address": 2}}) as edge:
+        sessions = []
+        for number, address in enumerate(("2001:db8::1", "2001:db8::2:1", "2001:db8:0:1::1", "2001:db8::3")):
+            transport, session = Recorder(address), Session(edge.edge.terms)
+            session.connection_made(transport)
+            assert transport.closed == (number == 3)
+            sessions.append(session)
+        for session in sessions:
+            session.connection_lost(None)
+        await turn()
+        assert edge.sessions._by_address == {}

@@ -133,9 +133,11 @@ def test_several_together_and_what_spoke_for_the_sender() -> None:
 def test_where_volume_does_not_count_the_sum_is_named() -> None:
     found = explain(3.0, 7.0, volume=(1,))
     assert (found.outcome, found.decided_by) == ("hold", "volume")
-    assert found.sentences[0] == (
-        "Volume decided: the rest is not enough to hold it, so it goes out by itself after 6 hours."
-    )
+    decided = "Volume decided: the rest is not enough to hold it, so it goes out by itself after 6 hours."
+    sooner = "It may go sooner: 3 such messages first, and more if they are taken well."
+    assert found.sentences[0] == decided
+    assert sooner not in found.sentences, "one of the others is a suspicion by itself"
+    assert explain(1.5, 1.5, 7.0, volume=(2,)).sentences[:2] == (decided, sooner)
     assert explain(6.5, 7.0, volume=(1,)).decided_by == "score"
     assert found.above is not None
     assert found.above.name == "quarantine"

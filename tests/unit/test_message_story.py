@@ -277,6 +277,22 @@ async def test_no_report_goes_to_an_address_that_is_not_the_accounts(room: Room)
     )
 
 
+async def test_what_came_to_the_desk_from_the_queue_was_not_held_before(room: Room) -> None:
+    record = relayed(answered="250 2.0.0 Ok: queued as X")
+    room.books.keep(
+        record,
+        HeldChange(record.id, NOW + 5, "held", by="cli:ann", reason="whose is it?"),
+        HeldChange(record.id, NOW + 6, "held", by="cli:ann", reason="for a week"),
+        HeldChange(record.id, NOW + 7, "quarantine", reason="its sender was suspended"),
+    )
+    found = await room.tell(record.id)
+    assert [event.text for event in found.events if event.kind == "held"] == [
+        "Held by cli:ann: whose is it?.",
+        "Held on by cli:ann: for a week.",
+        "Put into quarantine: its sender was suspended.",
+    ]
+
+
 async def test_held_released_and_delivered(room: Room) -> None:
     record = told(NOW, "held", recipients=("x@there.test",), answered="250 2.0.0 Ok: held for review as X")
     room.books.keep(record)

@@ -7,7 +7,9 @@ from typing import Any, cast
 import pytest
 
 from outbound_guard.blocklist.identity import identities
+from outbound_guard.blocklist.own import greetings_of
 from outbound_guard.blocklist.spf import check_host
+from outbound_guard.config import Address, Config, Delivery, Pool
 from outbound_guard.dns import NoAnswer, Questions
 
 Records = dict[tuple[str, str], list[str]]
@@ -146,3 +148,34 @@ async def test_with_what_name_a_customer_greets_is_the_customers_affair() -> Non
     assert theirs.problems == ("it has no reverse name (PTR)",)
     assert theirs.spf == {"our.test": "pass"}
     assert theirs.unknown == ()
+
+
+async def test_an_address_with_a_name_of_its_own_must_be_called_so() -> None:
+    table = Table(
+        spf("v=spf1 +all", out1_our_test__A=[IP], out2_our_test__A=["192.0.2.8"])
+        | {
+            ("7.2.0.192.in-addr.arpa", "PTR"): ["out1.our.test."],
+            ("8.2.0.192.in-addr.arpa", "PTR"): ["out1.our.test."],
+        }
+    )
+    questions = cast(Questions, cast(Any, table))
+    named = {IP: "out1.our.test", "192.0.2.8": "out2.our.test"}
+    good, bad = await identities(questions, list(named), [], "guard.our.test", named)
+    assert (good.helo, good.problems) == ("out1.our.test", ())
+    assert bad.problems == (
+        "its reverse name out1.our.test does not lead back to it",
+        "it greets as out2.our.test, and its reverse name is out1.our.test",
+    )
+
+
+def test_which_name_an_address_says() -> None:
+    pools = (
+        Pool(source_addresses=("192.0.2.1", "192.0.2.2"), helo="pool.our.test"),
+        Pool(name="b", source_addresses=("2001:DB8::1", "192.0.2.3")),
+    )
+    tables = (Address(address="192.0.2.2", helo="Two.our.test"), Address(address="2001:db8:0::1", helo="six.our.test"))
+    assert greetings_of(Config(delivery=Delivery(pool=pools, address=tables))) == {
+        "192.0.2.1": "pool.our.test",
+        "192.0.2.2": "two.our.test",
+        "2001:db8::1": "six.our.test",
+    }

@@ -6,17 +6,19 @@ import errno
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
 
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Delivery
-from outbound_guard.delivery.agenda import Agenda
 from outbound_guard.delivery.queue import Queue
 from outbound_guard.delivery.result import Result
-from outbound_guard.mail import Envelope, Verdict, new_id
-from outbound_guard.reply import Reply
+from outbound_guard.delivery.turn import FINE, Outlook
+from outbound_guard.desk.held.acts import perform
+from outbound_guard.mail import Asked, Envelope, Verdict, new_id
+from outbound_guard.reply import NO_NEXT_HOP, Reply
 from outbound_guard.spool import Busy, Entry, NotInSpool, Spool, SpoolFull, SpoolInUse, State
 
 NOW = 1_800_000_000.0
@@ -36,6 +38,9 @@ class House:
         self.reviews: list[tuple[str, str]] = []
         self.verdict = Verdict("hold", 0.0, "test", ())
         self.convicted: set[str] = set()
+        self.place, self.outlook, self.reached = "", FINE, True
+        self.relayed: set[str] = set()
+        self.delay_warning = 0.0
         self.before_reply: Callable[[], Awaitable[None]] | None = None
         self.queue = self.new_queue(concurrency)
 
@@ -43,7 +48,7 @@ class House:
         return Queue(
             self.spool,
             self.deliver,
-            delivery=Delivery(retry=(5, 30), expiry=100),
+            delivery=Delivery(retry=(5, 30), expiry=100, delay_warning=self.delay_warning),
             hold_expiry=7 * DAY,
             clock=self.clock,
             hostname="guard.example.net",
@@ -51,6 +56,8 @@ class House:
             stopped=lambda entry: entry.sender in self.convicted,
             on_result=lambda e, one: self.results.append((e.id, one.recipient, one.reply.code, one.final)),
             on_review=lambda e, verdict, outcome: self.reviews.append((e.id, outcome)),
+            destination=lambda *_: self.place,
+            outlook=lambda _: self.outlook,
             concurrency=concurrency,
             wait=self.wait,
             jitter=lambda: 0.0,
@@ -65,9 +72,12 @@ class House:
     async def deliver(self, envelope: Envelope, content: Sequence[bytes]) -> Result:
         if self.before_reply:
             await self.before_reply()
+        if not self.reached:
+            return Result((NO_NEXT_HOP,) * len(envelope.recipients), "", reached=False)
         replies = tuple(self.replies.get(r, OK) for r in envelope.recipients)
         self.delivered.append((envelope.mail_from, envelope.recipients, b"".join(content)))
-        return Result(replies, "127.0.0.1:25")
+        relayed = tuple(place for place, to in enumerate(envelope.recipients) if to in self.relayed)
+        return Result(replies, "127.0.0.1:25", relayed=relayed)
 
     async def review(self, entry: Entry, content: bytes) -> Verdict:
         return self.verdict
@@ -128,6 +138,18 @@ async def test_queued_mail_of_a_sender_convicted_meanwhile_is_pulled_back(house:
     assert good.id not in [id_ for id_, _ in house.reviews]
 
 
+async def test_what_a_person_released_goes_out_whatever_became_of_its_sender(house: House) -> None:
+    house.convicted.add("eve@example.com")
+    entry = await house.put("b@example.net", sender="eve@example.com")
+    await house.turns()
+    assert [one.id for one in house.spool.entries("quarantine")] == [entry.id]
+    with await house.spool.lease(entry.id, "quarantine") as message:
+        await perform("release", house.spool, message, house.clock.now(), "guard.example.net")
+    await house.turns()
+    assert [recipients for _, recipients, _ in house.delivered] == [("b@example.net",)]
+    assert await house.counts() == {}
+
+
 async def test_what_is_not_due_waits(house: House) -> None:
     await house.put("b@example.net", due=NOW + 10)
     await house.turns(9.9)
@@ -162,6 +184,64 @@ async def test_a_refused_recipient_leads_to_a_bounce_with_the_null_sender(house:
     assert f"X-Outbound-Guard-Id: {entry.id}".encode() in content
     assert b"Final-Recipient: rfc822; c@example.org" in content
     assert b"b@example.net" not in content
+    assert await house.counts() == {}
+
+
+def report_in(house: House) -> list[tuple[str, tuple[str, ...], str]]:
+    """Reports that were delivered: from whom, to whom, and the action of their first recipient."""
+    found = []
+    for mail_from, recipients, content in house.delivered:
+        message = email.message_from_bytes(content)
+        if message.get_content_type() == "multipart/report":
+            _, status, _ = message.get_payload()  # type: ignore[misc]
+            found.append((mail_from, recipients, str(status.get_payload()[1]["Action"])))  # type: ignore[union-attr,index]
+    return found
+
+
+async def test_where_nobody_else_reports_success_we_do(house: House) -> None:
+    """RFC 3461 5.2.2."""
+    house.relayed = {"b@example.net"}
+    asked = {to: Asked(("SUCCESS",)) for to in ("b@example.net", "c@example.net")}
+    await house.put(envelope=Envelope("a@example.com", tuple(asked), asked=asked))
+    await house.turns()
+    assert report_in(house) == [("", ("a@example.com",), "relayed")]
+    assert b"b@example.net" in house.delivered[1][2]
+    assert b"c@example.net" not in house.delivered[1][2]
+    assert await house.counts() == {}
+
+
+async def test_that_it_takes_long_is_reported_once_also_across_a_restart(house: House) -> None:
+    house.delay_warning = 50.0
+    house.queue = house.new_queue()
+    house.replies["b@example.net"] = LATER
+    await house.put("b@example.net")
+    await house.turns(40)
+    assert report_in(house) == []
+    await house.turns(30)
+    assert report_in(house) == [("", ("a@example.com",), "delayed")]
+    await house.queue.settled()
+    house.queue = house.new_queue()
+    await house.turns(20)
+    assert len(report_in(house)) == 1
+    await house.turns(60)
+    assert [action for _, _, action in report_in(house)] == ["delayed", "failed"]
+
+
+async def test_a_disk_without_room_for_a_warning_does_not_stop_delivery(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.delay_warning = 50.0
+    house.queue = house.new_queue()
+    house.replies["b@example.net"] = LATER
+    await house.put("b@example.net")
+    await house.turns(40)
+    monkeypatch.setattr(house.spool, "put", AsyncMock(side_effect=SpoolFull("no room")))
+    await house.turns(30)
+    monkeypatch.undo()
+    house.replies.clear()
+    await house.turns(30)
+    assert report_in(house) == []
+    assert house.results[-1][2:] == (250, True)
     assert await house.counts() == {}
 
 
@@ -213,6 +293,56 @@ async def test_an_error_of_ours_while_delivering_is_a_temporary_failure(
     assert house.results[-1] == (entry.id, "b@example.net", 250, True)
 
 
+async def test_what_waits_for_a_destination_counts_no_try_and_expires_all_the_same(house: House) -> None:
+    house.place, house.outlook = "away.test", Outlook(wait=1e6)
+    entry = await house.put("b@example.net")
+    await house.turns(99)
+    assert house.delivered == []
+    assert (await house.spool.find(entry.id))[1].attempts == 0
+    house.replies["b@example.net"] = LATER
+    await house.turns(2)
+    assert [recipients for _, recipients, _ in house.delivered][:1] == [("b@example.net",)]
+    assert house.results[-1] == (entry.id, "b@example.net", 451, True)
+
+
+async def test_when_a_destination_answers_what_found_nobody_there_is_due_at_once(house: House) -> None:
+    house.place, house.reached = "there.test", False
+    first = await house.put("b@example.net")
+    await house.turns()
+    assert house.results == [(first.id, "b@example.net", 451, False)]
+    house.reached = True
+    await house.put("c@example.net")
+    await house.turns()
+    assert [one[1:] for one in house.results[1:]] == [("c@example.net", 250, True), ("b@example.net", 250, True)]
+
+
+async def test_a_fault_of_ours_is_not_repeated_because_others_are_delivered(house: House) -> None:
+    house.place = "there.test"
+
+    async def fail() -> None:
+        raise RuntimeError("a bug")
+
+    house.before_reply = fail
+    first = await house.put("b@example.net")
+    await house.turns()
+    house.before_reply = None
+    await house.put("c@example.net")
+    await house.turns()
+    assert [one[:2] for one in house.results] == [(first.id, "b@example.net"), (house.results[1][0], "c@example.net")]
+    await house.turns(10)
+    assert await house.counts() == {}
+
+
+async def test_what_a_person_lets_go_is_tried_whatever_is_known_of_its_destination(house: House) -> None:
+    house.place, house.outlook = "away.test", Outlook(wait=1e6)
+    entry = await house.put("b@example.net")
+    await house.turns(10)
+    assert house.delivered == []
+    await house.spool.move(entry.id, "incoming", frm="queue")
+    await house.turns()
+    assert len(house.delivered) == 1
+
+
 async def test_a_listener_that_raises_changes_nothing(house: House, caplog: pytest.LogCaptureFixture) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("the ledger is down")
@@ -244,6 +374,73 @@ async def test_no_more_than_the_allowed_number_at_a_time_and_all_get_their_turn(
     assert len(house.delivered) == 21
     assert most == 3
     house.spool.close()
+
+
+async def test_of_large_messages_fewer_are_in_memory_at_a_time(tmp_path: Path) -> None:
+    house = House(tmp_path, concurrency=4)
+    at_a_time = most = 0
+    two = asyncio.Barrier(2)
+
+    async def count() -> None:
+        nonlocal at_a_time, most
+        at_a_time += 1
+        most = max(most, at_a_time)
+        await asyncio.wait_for(two.wait(), 30)
+        at_a_time -= 1
+
+    house.before_reply = count
+    for _ in range(6):
+        entry = Entry(new_id(NOW), NOW, Envelope("a@example.com", ("b@example.net",)))
+        await house.spool.put(entry, [bytes(5_000_000)], "incoming")
+    await house.turns()
+    assert len(house.delivered) == 6
+    assert most == 2
+    house.spool.close()
+
+
+async def test_what_a_wrong_clock_put_off_for_years_goes_when_it_is_set_right(house: House) -> None:
+    house.clock.set(NOW + 3650 * DAY)
+    house.replies = {"b@example.net": LATER}
+    await house.put("b@example.net")
+    await house.turns()
+    assert len(house.delivered) == 1
+    house.clock.set(NOW)
+    house.replies = {}
+    await house.turns()
+    assert len(house.delivered) == 2
+    assert await house.counts() == {}
+
+
+async def test_while_a_destination_cannot_be_named_nobody_gets_a_message_twice(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.put("b@example.net")
+
+    def fail(*_: object) -> str:
+        raise RuntimeError("no class is known")
+
+    async def before_reply() -> None:
+        monkeypatch.setattr(house.queue, "_destination", fail)
+
+    house.before_reply = before_reply
+    await house.turns(200)
+    assert len(house.delivered) == 1
+    assert await house.counts() == {}
+
+
+async def test_deletions_that_cannot_be_made_safe_double_nothing_while_the_power_stays(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("outbound_guard.spool.spool._UNSYNCED", 1)
+    monkeypatch.setattr(house.spool.files, "sync", fail)
+    for number in range(10):
+        await house.put(f"{number}@example.net")
+    await house.turns(400)
+    assert len(house.delivered) == 10
+    assert await house.counts() == {}
 
 
 async def test_a_new_queue_finds_what_the_dead_one_had_claimed(house: House) -> None:
@@ -292,7 +489,7 @@ async def test_while_the_disk_fails_nobody_gets_a_message_twice(house: House, mo
     assert await house.counts() == {}
 
 
-@pytest.mark.parametrize(("others", "call"), [(("d@example.org",), "put"), ((), "put"), ((), "remove")])
+@pytest.mark.parametrize(("others", "call"), [(("d@example.org",), "put"), ((), "put"), ((), "unlink")])
 async def test_a_crash_after_a_failed_bounce_or_removal_doubles_nothing(
     house: House, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...], call: str
 ) -> None:
@@ -495,15 +692,3 @@ class TestHeld:
         assert house.reviews == []
         with pytest.raises(NotInSpool):
             await house.spool.find(entry.id)
-
-
-def test_the_agenda_hands_out_in_order_of_time_and_stays_small() -> None:
-    agenda = Agenda()
-    for i in range(1000):
-        agenda.put(str(i % 10), float(i))
-    assert len(agenda) == 10
-    assert len(agenda._heap) < 100
-    assert agenda.next_due() == 990.0
-    agenda.keep({"3", "5", "x"})
-    assert agenda.pop(992.0) is None
-    assert [agenda.pop(2000.0), agenda.pop(2000.0), agenda.pop(2000.0)] == ["3", "5", None]

@@ -71,7 +71,7 @@ def test_an_outage_of_the_next_hop_does_not_stretch_the_waits() -> None:
     message = entry("b")
     result = Result((LATER,), "", reached=False)
     progress, _ = settle(message, Progress(attempts=9), result, NOW, DELIVERY, no_jitter)
-    assert progress.due == NOW + 600
+    assert progress.due == NOW + 60
 
 
 def test_expiry_counts_from_the_release_of_a_held_message() -> None:

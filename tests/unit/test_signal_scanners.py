@@ -69,6 +69,7 @@ async def judged(policy: Policy, found: Any, memory: Memory = NOTHING) -> Any:
     reputation: Any = SimpleNamespace(recall=recall, half_life=172_800.0)
     directory: Any = SimpleNamespace(
         suspended=lambda *_: None,
+        pool=lambda *_: "",
         limit=lambda *_: policy.limit.sender,
         account_limit=lambda *_: policy.limit.account,
         exempt=lambda *_: None,

@@ -4,8 +4,10 @@ import asyncio
 import errno
 import fcntl
 import os
+import queue
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,7 @@ from outbound_guard.spool import (
     SpoolFull,
     SpoolInUse,
     State,
+    due_of,
 )
 
 NOW = 1_800_000_000.0
@@ -114,7 +117,7 @@ async def test_released_mail_is_due_now_and_its_time_in_the_queue_starts_anew(
     await spool.put(message, [b"x"], "held")
     clock.advance(500_000)
     await spool.move(message.id, "incoming", frm="held")
-    assert await spool.claim() == [(message.id, NOW + 500_000)]
+    assert [due_of(one.entry, one.progress) for one in await spool.claim()] == [NOW + 500_000]
     _, progress, state = await spool.find(message.id)
     assert (state, progress.since, progress.due) == ("queue", NOW + 500_000, NOW + 500_000)
 
@@ -180,22 +183,47 @@ async def test_progress_is_kept_and_goes_with_the_message(spool: Spool) -> None:
     message = entry()
     await spool.put(message, [b"x"], "queue")
     refused = Reply(450, "4.2.0", "later\nplease")
-    progress = Progress(3, NOW + 5, NOW, ("c@example.org",), {"c@example.org": refused}, (Failure("b", refused),))
+    left = ("c@example.org",)
+    progress = Progress(
+        3, NOW + 5, NOW, remaining=left, replies=dict.fromkeys(left, refused), failed=(Failure("b", refused),)
+    )
     with await spool.lease(message.id, "queue") as lease:
         assert lease.progress == Progress()
         await lease.save(progress)
         await lease.move("held")
     assert await spool.find(message.id) == (msgspec.structs.replace(message, size=1), progress, "held")
-    assert await spool.times([message.id], "held") == [(message.id, NOW + 5, NOW)]
+    [seen] = await spool.seen([message.id], "held")
+    assert (seen.id, seen.entry, seen.progress.due) == (message.id, (await spool.find(message.id))[0], NOW + 5)
     await spool.remove(message.id)
     assert leftovers(spool) == []
+
+
+@pytest.mark.parametrize(
+    ("progress", "safe"),
+    [
+        (Progress(1, NOW + 5), False),
+        (Progress(1, NOW + 5, NOW), True),
+        (Progress(1, NOW + 5, remaining=("c@example.org",)), True),
+    ],
+)
+async def test_what_a_power_cut_must_not_undo_is_on_the_disk(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, progress: Progress, safe: bool
+) -> None:
+    message = entry()
+    await spool.put(message, [b"x"], "queue")
+    synced: list[int] = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (synced.append(file), real(file)))
+    with await spool.lease(message.id, "queue") as lease:
+        await lease.save(progress)
+    assert bool(synced) is safe
 
 
 async def test_a_broken_progress_means_from_the_beginning(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
     message = entry(due=NOW)
     await spool.put(message, [b"x"], "incoming")
     (spool.files.directory / "progress" / message.id).write_bytes(b'{"attempts": ')
-    assert await spool.claim() == [(message.id, NOW)]
+    assert [(one.id, one.progress) for one in await spool.claim()] == [(message.id, Progress())]
     assert "progress cannot be read" in caplog.text
 
 
@@ -212,7 +240,7 @@ async def test_a_broken_file_is_set_aside_and_the_others_stay(
     path = spool.files.path(bad.id, state)
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
     if state == "incoming":
-        assert [id_ for id_, _ in await spool.claim()] == [good.id]
+        assert [one.id for one in await spool.claim()] == [good.id]
     elif state == "queue":
         with pytest.raises(NotInSpool):
             await spool.lease(bad.id, "queue")
@@ -305,8 +333,7 @@ async def test_old_leftovers_are_removed_at_the_start_and_young_ones_stay(spool:
         path.write_bytes(b"{}")
         if "young" not in name and "just" not in name:
             os.utime(path, (old, old))
-    with spool.exclusive():
-        pass
+    await spool.tidy()
     assert sorted(leftovers(spool)) == sorted(
         [f"held/{message.id}", f"progress/{message.id}", "progress/justgone", "tmp/.young.1.2"]
     )
@@ -336,8 +363,8 @@ async def test_a_claim_takes_the_oldest_first_and_passes_over_what_is_in_other_h
     for message in messages:
         await spool.put(message, [b"x"], "incoming")
     with await spool.lease(messages[1].id, "incoming"):
-        assert await spool.claim(3) == [(messages[0].id, NOW), (messages[2].id, NOW + 2)]
-    assert await spool.claim(3) == [(messages[1].id, NOW + 1), (messages[3].id, NOW + 3)]
+        assert [one.id for one in await spool.claim(3)] == [messages[0].id, messages[2].id]
+    assert [one.id for one in await spool.claim(3)] == [messages[1].id, messages[3].id]
     assert await spool.claim(3) == []
 
 
@@ -351,6 +378,66 @@ async def test_a_message_the_disk_does_not_give_is_tried_again_later(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(spool.files, "read_entry", fail)
-    [(id_, due, _)] = await spool.times([message.id], "queue")
-    assert id_ == message.id
-    assert due > NOW
+    [seen] = await spool.seen([message.id], "queue")
+    assert (seen.id, seen.entry) == (message.id, None)
+
+
+async def test_deletions_wait_for_the_disk_when_too_many_are_not_safe(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outbound_guard.spool.spool._UNSYNCED", 10)
+    calls: list[State] = []
+    slow, second = threading.Event(), threading.Event()
+    real = spool.files.sync
+
+    def sync(state: State) -> None:
+        calls.append(state)
+        if len(calls) > 1:
+            second.set()
+        assert slow.wait(30)
+        real(state)
+
+    monkeypatch.setattr(spool.files, "sync", sync)
+    leases = []
+    for _ in range(11):
+        message = entry()
+        await spool.put(message, [b"x"], "queue")
+        leases.append(await spool.lease(message.id, "queue"))
+    *ten, eleventh = leases
+    for lease in ten:
+        await lease.remove()
+    last = asyncio.create_task(eleventh.remove())
+    assert await asyncio.to_thread(second.wait, 30)
+    assert not last.done()
+    slow.set()
+    await last
+    assert leftovers(spool) == []
+
+
+async def test_a_deletion_whose_fsync_failed_is_made_safe_by_the_next(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    outcomes: queue.Queue[bool] = queue.Queue()
+    broken = True
+    real = spool.files.sync
+
+    def sync(state: State) -> None:
+        outcomes.put(not broken)
+        if broken:
+            raise OSError(errno.EIO, "Input/output error")
+        real(state)
+
+    monkeypatch.setattr(spool.files, "sync", sync)
+
+    async def delete_one() -> bool:
+        message = entry()
+        await spool.put(message, [b"x"], "queue")
+        await (await spool.lease(message.id, "queue")).remove()
+        return await asyncio.to_thread(outcomes.get, True, 30)
+
+    assert not await delete_one()
+    broken = False
+    assert await delete_one()
+    spool.close()
+    assert "deletions in queue may not be on the disk" in caplog.text
+    assert spool._synced == spool._removed == {"queue": 2}

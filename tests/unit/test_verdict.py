@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outbound_guard.config import Allow, Limit, Policy
+from outbound_guard.config import Allow, Hold, Limit, Policy
 from outbound_guard.mail import Envelope, Sender, Signal, Submission
 from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC, Memory
 from outbound_guard.verdict import ACTIONS, Circumstances, allowed, decide, over_limit
@@ -18,8 +18,8 @@ ANNA = Sender("example.com", "anna@example.com", "mailbox", "sasl")
 FORWARDER = msgspec.structs.replace(ANNA, kind="forwarder")
 
 
-def signal(weight: float, *, volume: bool = False, shadow: bool = False) -> Signal:
-    return Signal("rate" if volume else "recipients", weight, "because", volume, shadow)
+def signal(weight: float, *, volume: bool = False, shadow: bool = False, name: str = "recipients") -> Signal:
+    return Signal("rate" if volume else name, weight, "because", volume, shadow)
 
 
 @pytest.mark.parametrize(
@@ -46,10 +46,33 @@ def test_volume_alone_holds_but_never_convicts_and_drains_in_the_end() -> None:
     verdict = decide(ANNA, signals, NOTHING_KNOWN, POLICY, Circumstances())
     assert (verdict.action, verdict.suspend, verdict.wait) == ("hold", None, POLICY.hold.wait)
     # What did not clear soon is looked at less and less often.
-    waits = [decide(ANNA, signals, NOTHING_KNOWN, POLICY, Circumstances(held_for=s)).wait for s in (600, 1200, 4000)]
-    assert waits == [300, 300, 1000]
+    times = (200, 600, 1200, 4000, 21_000, 21_599.9)
+    waits = [decide(ANNA, signals, NOTHING_KNOWN, POLICY, Circumstances(held_for=s)).wait for s in times]
+    assert waits == [60, 150, 300, 1000, 600, 1], "a slice may have room soon, and it drains when its time is over"
+    whole = msgspec.structs.replace(POLICY, hold=Hold(first_slice=0))
+    assert decide(ANNA, signals, NOTHING_KNOWN, whole, Circumstances(held_for=600)).wait == 300
+    assert decide(ANNA, (signal(7.0),), NOTHING_KNOWN, POLICY, Circumstances(held_for=600)).wait == 300
     late = Circumstances(held_for=POLICY.hold.longest)
     assert decide(ANNA, signals, NOTHING_KNOWN, POLICY, late).action == "relay"
+
+
+def test_of_what_is_held_for_volume_alone_a_slice_goes_out() -> None:
+    room = Circumstances(held_for=300.0, slice_="to see what is answered")
+    verdict = decide(ANNA, (signal(6.0, volume=True), signal(4.9)), NOTHING_KNOWN, POLICY, room)
+    assert (verdict.action, verdict.code, verdict.reason) == ("relay", "slice", "to see what is answered")
+    assert verdict.score == pytest.approx(10.9)
+    for weights in ([5.0], [6.0, 5.0]):  # The other signals hold it by themselves.
+        signals = tuple(signal(weight, volume=weight == 6.0) for weight in weights)
+        assert decide(ANNA, signals, NOTHING_KNOWN, POLICY, room).action == "hold"
+    # What is said of who writes or what is written cannot be answered by recipients.
+    for weight, action in ((2.9, "relay"), (3.0, "hold")):
+        signals = (signal(6.0, volume=True), signal(weight, name="content"), signal(-0.5, name="script"))
+        assert decide(ANNA, signals, NOTHING_KNOWN, POLICY, room).action == action
+    # What has just come in is held first.
+    fresh = msgspec.structs.replace(room, held_for=None)
+    assert decide(ANNA, (signal(6.0, volume=True),), NOTHING_KNOWN, POLICY, fresh).action == "hold"
+    stopped = msgspec.structs.replace(room, suspended="stolen password")
+    assert decide(ANNA, (signal(6.0, volume=True),), NOTHING_KNOWN, POLICY, stopped).action == "quarantine"
 
 
 def test_a_hold_about_more_than_volume_waits_for_a_person_in_the_end() -> None:
@@ -116,13 +139,17 @@ def test_allow_rules_need_all_their_conditions_and_end(rule: Allow, fits: bool) 
 @given(
     weights=st.lists(st.floats(-5, 15), max_size=6),
     more=st.floats(0, 10),
+    volume=st.floats(0, 10),
     held_for=st.one_of(st.none(), st.floats(0, 1e6)),
+    room=st.sampled_from(("", "room")),
+    name=st.sampled_from(("recipients", "content")),
 )
 def test_more_evidence_of_abuse_never_softens_a_verdict(
-    weights: list[float], more: float, held_for: float | None
+    weights: list[float], more: float, volume: float, held_for: float | None, room: str, name: str
 ) -> None:
-    now = Circumstances(held_for=held_for)
-    before = decide(ANNA, tuple(signal(w) for w in weights), NOTHING_KNOWN, POLICY, now)
-    after = decide(ANNA, (*(signal(w) for w in weights), signal(more)), NOTHING_KNOWN, POLICY, now)
+    now = Circumstances(held_for=held_for, slice_=room)
+    signals = (signal(volume, volume=True), *(signal(w) for w in weights))
+    before = decide(ANNA, signals, NOTHING_KNOWN, POLICY, now)
+    after = decide(ANNA, (*signals, signal(more, name=name)), NOTHING_KNOWN, POLICY, now)
     assert ACTIONS.index(after.action) >= ACTIONS.index(before.action)
     assert bool(after.suspend) >= bool(before.suspend)

@@ -1,9 +1,9 @@
-"""What people decide about accounts and senders: suspend, resume, limit, exempt; one, or several at once."""
+"""What people decide about accounts and senders: suspend, resume, limit, exempt, pin; one, or several at once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import msgspec
 
@@ -30,6 +30,8 @@ _CHANGES = {
     "limit": "limited",
     "exempt": "exempted",
     "probation": "probation",
+    "pin": "pinned",
+    "unpin": "unpinned",
 }
 WHATS = tuple(_CHANGES)
 
@@ -38,13 +40,15 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     """What is decided."""
 
     what: str
-    """suspend | resume | limit | exempt | probation"""
+    """suspend | resume | limit | exempt | probation | pin | unpin"""
     by: str
     reason: str = ""
     until: float = 0.0
     """Unix seconds at which it ends by itself; 0: not. Of resume: the end of the probation; 0: none."""
     limits: dict[str, int] = {}
     """Of limit: fields of config.Limit; empty: the inherited ones again."""
+    pool: str = ""
+    """Of pin: the egress pool that its mail goes by, whatever its class."""
 
 
 async def decide(
@@ -54,13 +58,18 @@ async def decide(
     subjects: Sequence[Subject],
     act: Act,
     forget: Forget | None = None,
+    pools: Collection[str] = (),
 ) -> list[Standing]:
     """Carry out one act on several senders or accounts, all or none of them; what was recorded, in their order.
 
-    `forget` clears the suspicion of whoever is resumed; it is called last. Raises DeskError, what `forget` raises.
+    `forget` clears the suspicion of whoever is resumed; it is called last. `pools` are the egress pools there are.
+    Raises DeskError, what `forget` raises.
     A ledger that cannot be read does not hinder it.
     """
     _check(subjects, act)
+    if act.what == "pin" and act.pool not in pools:
+        there = f"; there are {', '.join(pools)}" if pools else " in the configuration"
+        raise DeskError(f"there is no pool {act.pool!r}{there}")
     accounts = [await _account_of(ledger, scope, subject) for scope, subject in subjects]
     now = clock.now()
     standings: list[Standing] = []
@@ -95,6 +104,8 @@ def _check(subjects: Sequence[Subject], act: Act) -> None:
             raise DeskError(f"{name} = {value} is not a limit")
     if act.what == "exempt" and (not act.until or not act.reason):
         raise DeskError("an exemption needs a reason and an end")
+    if act.what == "pin" and not act.reason:
+        raise DeskError("a pin needs a reason")
     if act.what == "probation" and not act.until:
         raise DeskError("a probation needs an end")
 
@@ -112,6 +123,7 @@ def _standings(scope: str, subject: str, account: str, act: Act, now: float) -> 
         reason=act.reason,
         until=0.0 if resumed else act.until,
         limits=limits,
+        pool=act.pool if act.what == "pin" else "",
     )
     if not resumed or act.until <= now:
         return [first]
@@ -119,7 +131,7 @@ def _standings(scope: str, subject: str, account: str, act: Act, now: float) -> 
 
 
 def _detail(standing: Standing) -> str:
-    told = [standing.reason] * bool(standing.reason)
+    told = [f"to pool {standing.pool}"] * bool(standing.pool) + [standing.reason] * bool(standing.reason)
     return ", ".join(told + [f"{name} {value}" for name, value in standing.limits.items()])
 
 

@@ -60,7 +60,8 @@ def limits_in_force(
 
 def is_in_force(standing: Standing, now: float) -> bool:
     """True if it has something to say at `now`: not taken back, not over."""
-    return standing.change in ("suspended", "limited", "exempted", "probation") and not 0 < standing.until <= now
+    kinds = ("suspended", "limited", "exempted", "probation", "pinned")
+    return standing.change in kinds and not 0 < standing.until <= now
 
 
 def exempted_by_policy(policy: Policy, scope: str, subject: str, account: str, now: float) -> list[Allow]:

@@ -1,6 +1,7 @@
 """Suppression lists: recipients that an account is not to write to any more, as people add and remove them.
 
-The machine adds who does not exist or has complained (feedback/findings.py); nothing is refused for it.
+The machine adds who does not exist (recording.py, feedback/findings.py) or has complained. Whether mail is refused for
+it is `feedback.suppress` (accounts/suppressed.py).
 """
 
 from __future__ import annotations

@@ -11,12 +11,13 @@ from outbound_guard.config import Allow, Policy
 from outbound_guard.desk.accounts.limits import InForce, exempted_by_policy, is_in_force, limits_in_force
 from outbound_guard.desk.errors import DeskError
 from outbound_guard.ledger import account_one_queries as one
-from outbound_guard.ledger import directory_queries, traffic_queries
+from outbound_guard.ledger import class_queries, directory_queries, traffic_queries
 from outbound_guard.ledger.account_one_queries import SenderRow
+from outbound_guard.ledger.class_queries import ClassChanged, ClassOf
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.records import Note, Standing
 from outbound_guard.reputation import Reputation, recent
-from outbound_guard.reputation.classes import Circumstances, Class, class_of
+from outbound_guard.reputation.classes import WAYS, Circumstances, Class, class_of
 from outbound_guard.reputation.portrait import Portrait, class_of_account, portraits
 from outbound_guard.state import StateDown
 
@@ -74,6 +75,12 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     """Of a sender: mailbox | script | system | forwarder | address"""
     class_: Class | None = msgspec.field(default=None, name="class")
     """None: the memory of the relays cannot be asked now."""
+    way_back: str = ""
+    """What leads out of that class, in words."""
+    mail_class: ClassOf | None = None
+    """Of a sender: the class that its last message had, by which it was sent; None: it has sent none of late."""
+    changes: tuple[ClassChanged, ...] = ()
+    """How that class changed, of an account those of its senders; newest first."""
     habit: Habit | None = None
     thresholds: tuple[Threshold, ...] = ()
     standings: tuple[Standing, ...] = ()
@@ -91,7 +98,7 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     cases: tuple[dict[str, object], ...] = ()
 
     def on(self, change: str, scope: str = "") -> Standing | None:
-        """The standing of that kind in force (suspended, limited, exempted, probation), its own first."""
+        """The standing of that kind in force (suspended, limited, exempted, probation, pinned), its own first."""
         of = [s for s in self.standings if s.change == change and (not scope or s.scope == scope)]
         return min(of, key=lambda standing: standing.scope != self.scope, default=None)
 
@@ -160,6 +167,8 @@ def _known(ledger: Ledger, now: float, policy: Policy, scope: str, subject: str)
         day=day.get(account, {}),
         senders=tuple(senders),
         sender_count=number,
+        mail_class=class_queries.class_now(ledger, account, subject) if scope == "sender" else None,
+        changes=tuple(class_queries.changes(ledger, account, subject if scope == "sender" else "")) if account else (),
         notes=tuple(notes),
         cases=tuple(one.cases_naming(ledger, account)) if account else (),
     )
@@ -177,7 +186,16 @@ def _with_memory(
     )
     if view.scope == "sender":
         itself = inside[0]
-        class_ = class_of(itself.profile, itself.traffic, itself.suspicion(now, half_life), now_is)
+        # The scripts of an account share its habits.
+        shared = view.kind in ("script", "system")
+        class_ = class_of(
+            itself.profile,
+            own.traffic if shared else itself.traffic,
+            itself.suspicion(now, half_life),
+            now_is,
+            messages=own.profile.messages if shared else None,
+            before=view.mail_class.class_ if view.mail_class else "",
+        )
     else:
         itself = own
         class_ = class_of_account(own, inside, now, half_life, now_is)
@@ -194,6 +212,7 @@ def _with_memory(
     return msgspec.structs.replace(
         view,
         class_=class_,
+        way_back=WAYS[class_.name],
         habit=Habit(
             suspicion=max(who.suspicion(now, half_life) for who in everybody),
             messages=messages,

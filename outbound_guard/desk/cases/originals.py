@@ -70,7 +70,7 @@ class Originals:
         try:
             head, _, content = self._path(id_).read_bytes().partition(b"\n")
             original = msgspec.json.decode(head, type=Original)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             original = None
             content = b""
         if original is None or original.case != case or now - original.time >= self._keep:
@@ -85,7 +85,7 @@ class Originals:
                 head = file.readline(LARGEST)
             try:
                 original = msgspec.json.decode(head, type=Original)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 original = Original(path.stem, "", 0.0, "")
             if now - original.time >= self._keep:
                 found.append(original)

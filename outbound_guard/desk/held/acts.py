@@ -11,6 +11,7 @@ import msgspec
 
 from outbound_guard import reply
 from outbound_guard.delivery.bounce import may_bounce, write_bounce
+from outbound_guard.delivery.retry import recipients_left
 from outbound_guard.desk.errors import DeskError
 from outbound_guard.ledger.records import Audit, HeldChange, Record
 from outbound_guard.spool import Busy, Entry, Failure, Lease, NotInSpool, Spool
@@ -69,13 +70,13 @@ async def perform(act: Act, spool: Spool, message: Lease, now: float, hostname: 
     """Do it; `hostname` is who reports to the sender. Raises OSError, and then the message is where it was."""
     if act == "release":
         # Its time in the queue begins now.
-        await message.save(msgspec.structs.replace(message.progress, due=now, since=now))
+        await message.save(msgspec.structs.replace(message.progress, due=now, since=now, released=True))
         await message.move("incoming")
         return
     if act == "return":
         entry = message.entry
         why = reply.refused(RETURNED, "was held for review and is returned by the abuse desk", entry.id)
-        failures = [Failure(recipient, why, "", now) for recipient in entry.envelope.recipients]
+        failures = [Failure(recipient, why, "", now) for recipient in recipients_left(entry, message.progress)]
         await write_bounce(spool, entry, failures, message.content, hostname=hostname, now=now)
     await message.remove()
 

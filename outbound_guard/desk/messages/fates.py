@@ -79,9 +79,11 @@ def _fate(known: Known, recipient: str, row: Row | None) -> Fate:
     answered = known.decision["answered"] if known.decision else ""
     if row and row["final"]:
         state = "delivered" if 200 <= row["code"] < 300 else "refused" if row["code"] >= 500 else "given_up"
+        # Some answers are our own: there is no such domain, or a person has given it up.
+        by = f" by {row['peer']}" if row["peer"] else ""
         words = {
             "delivered": f"taken by {row['peer'] or 'the next hop'}",
-            "refused": f"refused for good by {row['peer'] or 'the next hop'}",
+            "refused": f"refused for good{by}",
             "given_up": "given up",
         }
         return Fate(recipient, state, True, f"{words[state]}: {said(row)}")

@@ -91,7 +91,9 @@ def _held(known: Known) -> Iterator[Event]:
     held, decision = known.history.held, known.decision
     if held is None:
         return
-    if decision and decision["answered"].startswith("2"):
+    # What was relayed may have come to the desk from the queue, later.
+    here = not decision or decision["action"] != "relay"
+    if decision and here and decision["answered"].startswith("2"):
         where = "put into quarantine" if decision["action"] == "quarantine" else "held"
         yield Event(decision["received"], "held", f"It was {where}.", {"to": where})
     words = {
@@ -108,7 +110,9 @@ def _held(known: Known) -> Iterator[Event]:
         by = f" by {row['by']}" if row["by"] != "system" else ""
         reason = f": {row['reason']}" if row["reason"] else ""
         fields = {name: row[name] for name in ("to", "by", "reason", "due")}
-        yield Event(row["time"], "held", f"{words.get(row['to'], row['to'])}{by}{reason}.", fields)
+        word = words.get(row["to"], row["to"]) if here or row["to"] != "held" else "Held"
+        here = True
+        yield Event(row["time"], "held", f"{word}{by}{reason}.", fields)
 
 
 def _as_change(held: Row) -> Row:
@@ -152,8 +156,10 @@ def _try(row: Row, to: str) -> str:
     if 200 <= row["code"] < 300:
         return f"{row['peer'] or 'The next hop'} took it for {to}: {said(row)}"
     if row["final"]:
+        if row["code"] >= 500 and not row["peer"]:
+            return f"It was refused for {to} for good: {said(row)}"
         if row["code"] >= 500:
-            return f"{row['peer'] or 'The next hop'} refused it for {to} for good: {said(row)}"
+            return f"{row['peer']} refused it for {to} for good: {said(row)}"
         return f"{to} was given up: {said(row)}"
     if not row["peer"]:
         return f"No next hop could be reached for {to}: {said(row)}"

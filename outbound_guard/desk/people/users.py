@@ -21,12 +21,13 @@ from outbound_guard.ledger.journal import Journal
 from outbound_guard.ledger.records import Audit, UserChange
 from outbound_guard.ledger.user_queries import User
 
-SCOPES = ("read", "content", "held", "accounts", "cases", "policy", "users", "erase", "originals")
-"""read: all pages but content; content: messages themselves; held, accounts, cases: to decide about these; policy: to
-change it; users: to manage users and all tokens; erase: an account's data; originals: unredacted letters of cases."""
+SCOPES = ("read", "content", "held", "accounts", "cases", "policy", "users", "erase", "originals", "feedback")
+"""read: all pages but content; content: messages themselves; held: to decide about held and queued mail; accounts,
+cases: about these; policy: to change it; users: to manage users and all tokens; erase: an account's data; originals:
+unredacted letters of cases; feedback: to hand in reports and records of next hops, and nothing else."""
 ROLES: dict[str, frozenset[str]] = {
     "viewer": frozenset({"read"}),
-    "operator": frozenset({"read", "content", "held", "accounts", "cases"}),
+    "operator": frozenset({"read", "content", "held", "accounts", "cases", "feedback"}),
     "admin": frozenset(SCOPES),
 }
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")

@@ -118,7 +118,7 @@ class Backtests:
         test = self.one(id_)
         try:
             report: dict[str, Any] = msgspec.json.decode((self._folder / test.id / "report.json").read_bytes())
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
         left = len(report["senders"]) - MOST_SENDERS
         report["senders"] = report["senders"][:MOST_SENDERS]
@@ -325,7 +325,7 @@ class Backtests:
     def _read(self, id_: str) -> Backtest | None:
         try:
             return msgspec.json.decode((self._folder / id_ / "backtest.json").read_bytes(), type=Backtest)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return None
 
     def _write(self, test: Backtest) -> None:

@@ -16,7 +16,7 @@ from outbound_guard.config import Policy
 from outbound_guard.mail import Sender, Signal, Verdict
 from outbound_guard.reputation import Memory
 from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC
-from outbound_guard.verdict import ALLOWED, HOLD, LIMIT, SUSPENDED, Circumstances, caution, decide
+from outbound_guard.verdict import ALLOWED, HOLD, LIMIT, SLICE, SUSPENDED, Circumstances, caution, decide
 
 VOLUME = "volume"
 SUSPEND = "suspend"
@@ -113,7 +113,10 @@ def why(sender: Sender, signals: tuple[Signal, ...], memory: Memory, policy: Pol
         (),
     )
     corrected = careful / policy.probation.thresholds if now_is.probation else careful
-    sentences = [*_sentences(found, verdict, policy, corrected), *([_PROBATION] if now_is.probation else [])]
+    # Whether it would have room in a slice when it is looked at again.
+    again = msgspec.structs.replace(now_is, held_for=0.0, slice_="room")
+    slices = decide(sender, signals, memory, policy, again).code == SLICE
+    sentences = [*_sentences(found, verdict, policy, corrected, slices), *([_PROBATION] if now_is.probation else [])]
     return msgspec.structs.replace(found, sentences=tuple(sentences))
 
 
@@ -199,7 +202,7 @@ def _weight(signals: Iterable[Signal]) -> float:
     return sum([signal.weight for signal in signals])
 
 
-def _sentences(found: Why, verdict: Verdict, policy: Policy, careful: float) -> Iterable[str]:
+def _sentences(found: Why, verdict: Verdict, policy: Policy, careful: float, slices: bool) -> Iterable[str]:
     if found.decided_by == SUSPENDED:
         yield f"The sender or its account is suspended ({verdict.reason}): whatever the message is like, it is kept."
     elif found.decided_by == ALLOWED:
@@ -209,6 +212,8 @@ def _sentences(found: Why, verdict: Verdict, policy: Policy, careful: float) -> 
     elif found.decided_by == VOLUME:
         hours = policy.hold.longest / 3600
         yield f"Volume decided: the rest is not enough to hold it, so it goes out by itself after {hours:.4g} hours."
+        if slices:
+            yield f"It may go sooner: {policy.hold.first_slice} such messages first, and more if they are taken well."
     for mark in (found.below, found.above):
         if mark:
             yield _of_mark(mark, verdict.score)
