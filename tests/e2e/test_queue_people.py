@@ -12,6 +12,8 @@ from tests.nexthop import NextHop
 from tests.product import Hops, Product, message, until
 from tests.webconsole import Visit, add_user, signed_in
 
+pytestmark = pytest.mark.long
+
 FRIEND = "friend@there.test"
 EVIL = '"><script>alert(1)</script>'
 

@@ -18,6 +18,8 @@ from tests.live_edge import certificates, client_tls
 from tests.product import Hops, Product, command_line, until
 from tests.webconsole import PASSWORD, Visit, signed_in
 
+pytestmark = pytest.mark.long
+
 LOGIN, WRONG, SMARTHOST = "Right-7Lsm2vQx", "Wrong-8Ktn3wRy", "Hop-9Juo4xSz"
 BODY, CLEAR, STORE = "Body-1Cfk5zTa", "Clear-2Dgl6yUb", "Store-3Ehm7xVc"
 MORE = """

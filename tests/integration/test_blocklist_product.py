@@ -15,6 +15,8 @@ from outbound_guard.ledger.listing_queries import own_addresses
 from tests.listserver import ListServer, Zone, list_server_in_thread
 from tests.product import Hops, Product, message, until
 
+pytestmark = pytest.mark.long
+
 ONE, TWO = "127.0.0.11", "127.0.0.12"
 LISTS = """
 [[list]]

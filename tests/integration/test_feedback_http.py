@@ -17,7 +17,8 @@ from tests.nexthop import NextHop
 from tests.product import Hops, Product, until
 from tests.webconsole import Visit, add_user, signed_in
 
-pytestmark = pytest.mark.timeout(300)  # A whole product is started; on a busy machine that takes a while.
+# A whole product is started; on a busy machine that takes a while.
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 
 MAIL = "message/rfc822"
 

@@ -15,7 +15,7 @@ from tests.mtahouse import BODY, LOGIN, MTA, PASSWORD, ROOT, House, body_of, hou
 from tests.postfix import free_port
 from tests.product import message, until
 
-pytestmark = REQUIRED
+pytestmark = [*REQUIRED, pytest.mark.long]
 NAME, MAILBOXES = "web1.customer.test", "shop.example"
 
 

@@ -21,6 +21,7 @@ from tests.postfix import REQUIRED, Postfix, postfix_at
 from tests.product import message, until
 
 pytestmark = [
+    pytest.mark.long,
     *REQUIRED,
     pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed"),
     pytest.mark.skipif(

@@ -17,7 +17,8 @@ from outbound_guard.accounts.token import Tokens, secret
 from tests.nexthop import NextHop
 from tests.product import Hops, Product, message, until
 
-pytestmark = pytest.mark.timeout(300)  # A whole product is started; on a busy machine that takes a while.
+# A whole product is started; on a busy machine that takes a while.
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 
 MORE = """
 [auth]

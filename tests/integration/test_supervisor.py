@@ -39,6 +39,8 @@ mode = "sink"
 file = "policy.toml"
 [metrics]
 address = "127.0.0.1:0"
+[console]
+address = "127.0.0.1:0"
 """
 
 
@@ -181,7 +183,8 @@ def test_a_child_that_does_not_stop_is_killed(start: Callable[..., Service], fol
 
 def test_sigterm_before_it_is_ready(start: Callable[..., Service]) -> None:
     service = start()
-    until(lambda: (service.data / "run" / "state.pid").exists())
+    until(lambda: (service.data / "run" / "state.pid").exists() or service.process.poll() is not None)
+    assert service.process.poll() is None, service.said()
     service.process.send_signal(signal.SIGTERM)
     assert service.process.wait(60) == 0
     assert not service.pids()
