@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, PrimaryKeyConstraint, String, Table, Text
+from sqlalchemy import Column, Double, Index, PrimaryKeyConstraint, String, Table, Text
 
-from outbound_guard.ledger.schema import metadata
+from outbound_guard.ledger.schema import SERIAL, metadata
 
 sender_class = Table(
     "sender_class",
@@ -22,7 +22,7 @@ sender_class = Table(
 class_change = Table(
     "class_change",
     metadata,
-    Column("serial", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    Column("serial", SERIAL, primary_key=True, autoincrement=True),
     Column("time", Double, nullable=False),
     Column("account", Text, nullable=False),
     Column("sender", Text, nullable=False),

@@ -16,14 +16,14 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from outbound_guard.ledger.schema import metadata, only
+from outbound_guard.ledger.schema import SERIAL, metadata, only
 
 # One row for each finding. `key` is made from the fact, so that a fact that is reported twice counts once. `message` is
 # our id of the message it is about, empty if none was found; `counts`: it is proven to be, and speaks about the sender.
 feedback = Table(
     "feedback",
     metadata,
-    Column("serial", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    Column("serial", SERIAL, primary_key=True, autoincrement=True),
     Column("key", String(64), nullable=False),
     Column("time", Double, nullable=False),
     # complaint | bounce | delivery

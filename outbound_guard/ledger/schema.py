@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, Table, text
+from sqlalchemy import BigInteger, Connection, Integer, MetaData, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 metadata = MetaData()
+
+SERIAL = BigInteger().with_variant(Integer(), "sqlite")
+"""The type of a row's own number: SQLite counts by itself in an INTEGER alone."""
 
 
 def only(condition: str) -> dict[str, Any]:

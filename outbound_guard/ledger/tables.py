@@ -31,17 +31,14 @@ from outbound_guard.ledger.feedback_tables import suppression as suppression
 from outbound_guard.ledger.held_tables import bulk_action as bulk_action
 from outbound_guard.ledger.held_tables import bulk_item as bulk_item
 from outbound_guard.ledger.held_tables import held as held
+from outbound_guard.ledger.schema import SERIAL, only
 from outbound_guard.ledger.schema import metadata as metadata
-from outbound_guard.ledger.schema import only
 from outbound_guard.ledger.traffic_tables import held_change as held_change
 from outbound_guard.ledger.traffic_tables import traffic as traffic
 from outbound_guard.ledger.user_tables import console_recovery as console_recovery
 from outbound_guard.ledger.user_tables import console_session as console_session
 from outbound_guard.ledger.user_tables import console_token as console_token
 from outbound_guard.ledger.user_tables import console_user as console_user
-
-# SQLite gives out numbers by itself only for a column of type INTEGER.
-_Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 decision = Table(
     "decision",
@@ -96,7 +93,7 @@ recipient = Table(
 delivery = Table(
     "delivery",
     metadata,
-    Column("serial", _Serial, primary_key=True, autoincrement=True),
+    Column("serial", SERIAL, primary_key=True, autoincrement=True),
     Column("id", String(64), nullable=False),
     Column("time", Double, nullable=False),
     Column("recipient", Text, nullable=False),
@@ -134,7 +131,7 @@ standing = Table(
 standing_history = Table(
     "standing_history",
     metadata,
-    Column("serial", _Serial, primary_key=True, autoincrement=True),
+    Column("serial", SERIAL, primary_key=True, autoincrement=True),
     Column("time", Double, nullable=False),
     Column("scope", String(16), nullable=False),
     Column("subject", Text, nullable=False),
@@ -152,7 +149,7 @@ standing_history = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("serial", _Serial, primary_key=True, autoincrement=True),
+    Column("serial", SERIAL, primary_key=True, autoincrement=True),
     Column("time", Double, nullable=False),
     Column("by", Text, nullable=False),
     Column("what", String(64), nullable=False),
@@ -226,7 +223,7 @@ listing = Table(
 listing_history = Table(
     "listing_history",
     metadata,
-    Column("serial", _Serial, primary_key=True, autoincrement=True),
+    Column("serial", SERIAL, primary_key=True, autoincrement=True),
     Column("time", Double, nullable=False),
     Column("subject", String(255), nullable=False),
     Column("zone", String(255), nullable=False),
@@ -253,7 +250,7 @@ own_address = Table(
 case_event = Table(
     "case_event",
     metadata,
-    Column("serial", _Serial, primary_key=True, autoincrement=True),
+    Column("serial", SERIAL, primary_key=True, autoincrement=True),
     Column("id", String(128), nullable=False),
     Column("case_id", String(32), nullable=False),
     Column("time", Double, nullable=False),
@@ -353,7 +350,7 @@ weight = Table(
 weight_history = Table(
     "weight_history",
     metadata,
-    Column("serial", _Serial, primary_key=True, autoincrement=True),
+    Column("serial", SERIAL, primary_key=True, autoincrement=True),
     Column("time", Double, nullable=False),
     Column("signal", String(64), nullable=False),
     Column("change", String(16), nullable=False),

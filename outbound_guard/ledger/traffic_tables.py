@@ -14,7 +14,7 @@ from sqlalchemy import (
     Text,
 )
 
-from outbound_guard.ledger.schema import metadata
+from outbound_guard.ledger.schema import SERIAL, metadata
 
 # Decisions by hour (unix seconds / 3600), account and action; those of all accounts together stand under account ''.
 # Filled in the transaction that puts the decisions in, so that each of them counts once.
@@ -38,7 +38,7 @@ traffic = Table(
 held_change = Table(
     "held_change",
     metadata,
-    Column("serial", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    Column("serial", SERIAL, primary_key=True, autoincrement=True),
     Column("id", String(64), nullable=False),
     Column("time", Double, nullable=False),
     Column("to", String(32), nullable=False),
