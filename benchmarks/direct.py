@@ -92,12 +92,13 @@ def _measure(name: str, number: int) -> tuple[float, float, float]:
             def waiting() -> int:
                 return sum(len(files) for queue in queues for _, _, files in os.walk(queue))
 
+            with _sink():
+                _send(address, min(300, number))
+                until(lambda: not waiting(), "the first are delivered", 60.0)
             with _sink() if name != "queued" else nullcontext():
-                if name != "queued":
-                    _send(address, min(300, number))
-                    until(lambda: not waiting(), "the first are delivered", 60.0)
                 time.sleep(2)
-                before, begun = processes.cpu_ms(processes.tree(root)), time.monotonic()
+                before = {pid: processes.cpu_ms([pid]) for pid in processes.tree(root)}
+                begun = time.monotonic()
                 _send(address, number)
                 accepted = time.monotonic() - begun
                 if name != "queued":
@@ -111,10 +112,11 @@ def _measure(name: str, number: int) -> tuple[float, float, float]:
                     delivered = time.monotonic() - begun
             # What is written behind (ledger, memory) belongs to it.
             time.sleep(2)
-            cpu = processes.cpu_ms(processes.tree(root)) - before
-            parts = {pid: processes.cpu_ms([pid]) / number for pid in processes.tree(root)}
+            cpu = processes.cpu_ms(processes.tree(root)) - sum(before.values())
+            parts = {pid: (processes.cpu_ms([pid]) - before.get(pid, 0)) / number for pid in processes.tree(root)}
             for pid, spent in sorted(parts.items(), key=lambda part: -part[1])[:8]:
-                print(f"{name}: {spent:.2f} ms {' '.join(processes.command(pid))[:80]}", file=sys.stderr)
+                command = " ".join(processes.command(pid))
+                print(f"{name}: {spent:.2f} ms {command[:60]} … {command[-40:]}", file=sys.stderr)
             return cpu / number, number / accepted, number / delivered
 
 

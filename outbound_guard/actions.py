@@ -145,6 +145,7 @@ class Actions:
             due = submission.received + (result.wait or self._first_retry)
             attempts = 0 if result.wait else 1
             entry = _entry(judgement, rest, due=due, attempts=attempts)
+            entry = msgspec.structs.replace(entry, replies={to: reply for to, reply in answers if reply.temporary})
             await self._spool.put(entry, content, "incoming", reserve=reserve)
         if failed:
             await self._return(judgement, failed, content, reserve=reserve)

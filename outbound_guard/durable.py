@@ -26,6 +26,13 @@ def write(path: Path, pieces: Sequence[bytes], *, temporary: Path | None = None,
     With `sync=False` nothing is fsynced: the file survives the death of the process, but not a power cut.
     After an error before the rename nothing is left behind; if only the fsync of the directory fails, `path` exists.
     """
+    place(path, pieces, temporary=temporary, sync=sync)
+    if sync:
+        sync_directory(path.parent)
+
+
+def place(path: Path, pieces: Sequence[bytes], *, temporary: Path | None = None, sync: bool = True) -> None:
+    """`write` that is not safe yet: the caller has to `sync_directory`, once for several files."""
     unfinished = (temporary or path.parent) / f".{path.name}.{os.getpid()}.{next(_number)}"
     file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -40,8 +47,6 @@ def write(path: Path, pieces: Sequence[bytes], *, temporary: Path | None = None,
         with suppress(OSError):
             os.unlink(unfinished)
         raise
-    if sync:
-        sync_directory(path.parent)
 
 
 def move(old: Path, new: Path, *, sync: bool = True) -> None:

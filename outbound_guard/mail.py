@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 from collections.abc import Iterable, Iterator
@@ -204,6 +205,15 @@ def domain_of(address: str) -> str:
     """The domain of an address in lower case; empty for the null sender or a bare local part."""
     _, at, domain = address.rpartition("@")
     return domain.lower() if at else ""
+
+
+def same_address(address: str) -> str:
+    """By what two spellings of an address are found to be one: in lower case, an international domain as `xn--`."""
+    local, at, domain = address.lower().rpartition("@")
+    if not domain.isascii():
+        with contextlib.suppress(UnicodeError):
+            domain = domain.encode("idna").decode()
+    return f"{local}{at}{domain}"
 
 
 def owned(address: str, account: str, sender: str) -> bool:

@@ -8,6 +8,7 @@ from outbound_guard.delivery.classes import outcome_of
 from outbound_guard.delivery.result import Result
 from outbound_guard.ledger.journal import Journal
 from outbound_guard.ledger.records import Decision, Delivered, Standing, Suppression, fingerprint_text
+from outbound_guard.mail import same_address
 from outbound_guard.maillog import MailLog
 from outbound_guard.metrics import Metrics
 from outbound_guard.trace.tape import Tape
@@ -151,7 +152,7 @@ class Recorder:
             self._metrics.count("deliveries_total", outcome)
             if reply.permanent and peer and account and outcome_of(reply) == "unknown_user":
                 self._journal.append(
-                    Suppression(now, account, recipient.lower(), "added", "unknown_user", id_, str(reply)[:_SAID])
+                    Suppression(now, account, same_address(recipient), "added", "unknown_user", id_, str(reply)[:_SAID])
                 )
 
     def _suspend(self, judgement: Judgement) -> None:

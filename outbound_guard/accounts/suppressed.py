@@ -11,6 +11,7 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING
 
+from outbound_guard.mail import same_address
 from outbound_guard.reply import Reply, suppressed
 
 if TYPE_CHECKING:
@@ -84,5 +85,5 @@ def _read(ledger: Ledger, revision: int) -> list[tuple[int, str, int]]:
 
 
 def _hash(account: str, address: str) -> int:
-    digest = hashlib.blake2b(f"{account}\0{address.lower()}".encode("utf-8", "replace"), digest_size=8)
+    digest = hashlib.blake2b(f"{account}\0{same_address(address)}".encode("utf-8", "replace"), digest_size=8)
     return int.from_bytes(digest.digest())

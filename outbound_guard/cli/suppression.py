@@ -61,8 +61,11 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _change(arguments: argparse.Namespace) -> int:
     from outbound_guard.desk.accounts import suppressing
+    from outbound_guard.ledger import feedback_queries
 
     room = Room(arguments)
+    with room.ledger() as ledger:
+        listed = feedback_queries.suppressed(ledger, account=arguments.account, address=arguments.address, limit=1)
     act = suppressing.add if arguments.change == "add" else suppressing.remove
     with room.journal() as journal:
         done = act(journal, room.clock, arguments.account, arguments.address, by=room.by, reason=arguments.reason)
@@ -70,4 +73,6 @@ def _change(arguments: argparse.Namespace) -> int:
         print_json({name: getattr(done, name) for name in done.__struct_fields__})
     else:
         print(f"{harmless(done.address)} {done.change}: suppression list of {harmless(done.account)}")
+        if done.change == "removed" and not listed:
+            print("It was not on the list (or was added a moment ago).")
     return 0

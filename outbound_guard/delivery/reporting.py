@@ -12,7 +12,7 @@ from outbound_guard.delivery.bounce import may_bounce, wants
 from outbound_guard.delivery.retry import recipients_left
 from outbound_guard.mail import Headers
 from outbound_guard.reply import NO_NEXT_HOP
-from outbound_guard.spool import Entry, Failure, Progress
+from outbound_guard.spool import Entry, Failure, Progress, last_reply
 
 ASKED_DELAY = 14_400.0
 """Seconds until somebody who asked for NOTIFY=DELAY is told, where `delivery.delay_warning` is off."""
@@ -62,7 +62,7 @@ def _delayed(
     if len(asked) < len(wanted) and (not warning or _by_machine(original)):
         # RFC 3461 4.1 leaves it to us whether those are told who said nothing.
         wanted = asked
-    return tuple(Failure(to, progress.replies.get(to, NO_NEXT_HOP), "", now) for to in wanted)
+    return tuple(Failure(to, last_reply(entry, progress, to) or NO_NEXT_HOP, "", now) for to in wanted)
 
 
 def _by_machine(content: bytes) -> bool:

@@ -10,6 +10,7 @@ from outbound_guard.feedback.attributing import Attribution, recipient_of
 from outbound_guard.feedback.report import COMPLAINTS, LONGEST, Fate, Report
 from outbound_guard.ledger.feedback_queries import Message
 from outbound_guard.ledger.records import Feedback, Suppression
+from outbound_guard.mail import same_address
 
 _UNKNOWN = 20
 """Recipients of a bounce that are recorded where it is about no message that is known."""
@@ -31,7 +32,7 @@ def suppressions(found: tuple[Feedback, ...]) -> list[Suppression]:
         Suppression(
             one.time,
             one.account,
-            one.recipient.lower(),
+            same_address(one.recipient),
             "added",
             why=why,
             message=one.message,

@@ -11,7 +11,7 @@ from sqlalchemy import Select, func, select
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.feedback_storing import PROGRESS, known_keys
 from outbound_guard.ledger.tables import case_progress, decision, delivery, feedback, recipient, suppression
-from outbound_guard.mail import first_id
+from outbound_guard.mail import first_id, same_address
 
 _MOST = 50
 """Messages that one question about a message may find."""
@@ -143,7 +143,7 @@ def suppressed(ledger: Ledger, *, account: str = "", address: str = "", first: i
     if account:
         query = query.where(suppression.c.account == account)
     if address:
-        query = query.where(suppression.c.address == address.lower())
+        query = query.where(suppression.c.address == same_address(address))
     with ledger.connection() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 

@@ -40,6 +40,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """When to try it first; held: when to look at it again, 0 if a person decides."""
     attempts: int = 0
     """Tries made before it came to the spool (1 after a cut-through that the next hop deferred)."""
+    replies: dict[str, Reply] = {}
+    """What came of the tries made before it came to the spool; see `last_reply`."""
     bounce_to: str = ""
     """The address that may get a bounce: the envelope's sender if the account owns it, else empty (no backscatter)."""
     meta: dict[str, str] = {}
@@ -84,6 +86,11 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     """Recipients whose next hop has the message and will not report that: the report of it is not yet written."""
     warned: bool = False
     """The sender was told that it takes long."""
+
+
+def last_reply(entry: Entry, progress: Progress, recipient: str) -> Reply | None:
+    """What was answered last for a recipient that is left; None if it was not tried."""
+    return progress.replies.get(recipient) or entry.replies.get(recipient)
 
 
 class Seen(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -30,6 +30,7 @@ from outbound_guard.spool.entry import (
     encode_entry,
     encode_progress,
 )
+from outbound_guard.spool.together import attempt
 
 STATES: tuple[State, ...] = get_args(State)
 _ID = re.compile(r"[0-9A-Za-z]{1,64}")
@@ -50,6 +51,16 @@ class NotInSpool(LookupError):  # noqa: N818 - the name says what has happened
 
 class Busy(Exception):  # noqa: N818 - the name says what the message is
     """Another process is working on this message right now."""
+
+
+class New(NamedTuple):
+    """A message that is to be kept."""
+
+    entry: Entry
+    content: Sequence[bytes]
+    state: State
+    reserve: bool
+    """It may use the room that `free_bytes` keeps."""
 
 
 class Files:
@@ -79,26 +90,35 @@ class Files:
             raise NotInSpool(id_)
         return f"{self._prefixes[state]}{id_}"
 
-    def put(self, entry: Entry, content: Sequence[bytes], state: State, *, reserve: bool = False) -> None:
-        """Write a message; returns when it is on the disk. Raises SpoolFull or OSError and then leaves nothing.
+    def put_all(self, messages: Sequence[New]) -> list[Exception | None]:
+        """Write messages; returns when all are on the disk. For each None, or SpoolFull or OSError: it is not there."""
+        done = [attempt(self._place, message) for message in messages]
+        for state in {message.state for message, error in zip(messages, done, strict=True) if error is None}:
+            failed = attempt(durable.sync_directory, self._states[state])
+            if failed is None:
+                continue
+            for place, message in enumerate(messages):
+                if message.state == state and done[place] is None:
+                    # The caller will not say 250, so the message must not stay.
+                    with contextlib.suppress(OSError):
+                        os.unlink(self._name(message.entry.id, state))
+                    done[place] = failed
+        return [self._in_full(error) for error in done]
 
-        With `reserve` the message may use the room that `free_bytes` keeps.
-        """
-        path = self.path(entry.id, state)
-        size = sum(map(len, content))
+    def _place(self, message: New) -> None:
+        size = sum(map(len, message.content))
         disk = os.statvfs(self.directory)
-        if not reserve and disk.f_bavail * disk.f_frsize < self._free_bytes + size:
+        if not message.reserve and disk.f_bavail * disk.f_frsize < self._free_bytes + size:
             raise SpoolFull(errno.ENOSPC, "less than spool.free_bytes are free", str(self.directory))
-        line = encode_entry(msgspec.structs.replace(entry, size=size))
-        try:
-            durable.write(path, (line, *content), temporary=self._temporary)
-        except OSError as error:
-            # The caller will not say 250, so the message must not stay if only the last fsync has failed.
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise SpoolFull(error.errno, error.strerror, str(self.directory)) from error
-            raise
+        line = encode_entry(msgspec.structs.replace(message.entry, size=size))
+        path = self.path(message.entry.id, message.state)
+        durable.place(path, (line, *message.content), temporary=self._temporary)
+
+    def _in_full(self, error: Exception | None) -> Exception | None:
+        """The same error, or SpoolFull if it says that there is no room."""
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return SpoolFull(error.errno, error.strerror, str(self.directory))
+        return error
 
     def lock(self, id_: str, state: State) -> int:
         """Open a message's file and take its lock; closing the descriptor gives it back. Raises NotInSpool, Busy."""

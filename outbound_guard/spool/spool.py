@@ -11,7 +11,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -19,7 +19,7 @@ import msgspec
 
 from outbound_guard.clock import Clock
 from outbound_guard.spool.entry import Corrupt, Entry, Progress, Seen, State
-from outbound_guard.spool.files import STATES, Busy, Files, NotInSpool
+from outbound_guard.spool.files import STATES, Busy, Files, New, NotInSpool
 from outbound_guard.spool.together import Together, attempt
 
 _P = ParamSpec("_P")
@@ -28,6 +28,10 @@ _UNSYNCED = 100
 """Deletions that may be on their way to the disk at a time: a loss of power could bring so many messages back."""
 _READING = 4
 """Threads that take messages up at a time."""
+_WRITING, _AT_ONCE = 8, 4
+"""Threads that write new messages, and messages that one writes one after the other, so that a slow disk is busy."""
+_LARGE = 262_144
+"""Octets; no other waits while such a message is written."""
 _NOTHING = Progress()
 
 _log = logging.getLogger(__name__)
@@ -49,6 +53,8 @@ class Spool:
         self.files = Files(directory, free_bytes)
         self._clock = clock
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="spool")
+        self._putting = Together(self._threads, self.files.put_all, threads=_WRITING, most=_AT_ONCE)
+        self._putting_large = Together(self._threads, self.files.put_all, threads=_WRITING, most=1)
         self._leasing = Together(self._threads, self._lease_all, threads=_READING)
         self._removing = Together(self._threads, self._remove_all, most=64)
         self._counting = threading.Lock()
@@ -68,13 +74,9 @@ class Spool:
         stays in the spool. With `reserve` the message may use the room that `free_bytes` keeps (our own bounces).
         """
 
-        def undo(written: Future[None]) -> None:
-            if not written.cancelled() and written.exception() is None:
-                # Who has taken it meanwhile keeps it: a message too many is better than one too few.
-                with contextlib.suppress(OSError, NotInSpool, Busy):
-                    self._remove(entry.id, state)
-
-        await self._run(undo, self.files.put, entry, content, state, reserve=reserve)
+        message = New(entry, content, state, reserve)
+        putting = self._putting if sum(map(len, content)) < _LARGE else self._putting_large
+        await putting.call(message, lambda _: self._give_up(message))
 
     async def lease(self, id_: str, state: State) -> Lease:
         """Take a message to work on, until the lease is closed. Raises NotInSpool, Busy or OSError."""
@@ -90,19 +92,19 @@ class Spool:
         `due` sets the time of the next try or look (unix seconds; 0: a person decides). A message moved to `incoming`
         is due now unless `due` says otherwise, and its time in the queue starts anew. Raises NotInSpool, Busy, OSError.
         """
-        return await self._run(None, self._move, id_, to, frm, due)
+        return await self._run(self._move, id_, to, frm, due)
 
     async def remove(self, id_: str, *, frm: State | None = None) -> Entry:
         """Delete a message for good. Raises NotInSpool, Busy (it is being delivered right now) or OSError."""
-        return await self._run(None, self._remove, id_, frm)
+        return await self._run(self._remove, id_, frm)
 
     async def content(self, id_: str) -> bytes:
         """The content of a message, whatever its state. Raises NotInSpool or OSError."""
-        return await self._run(None, self._content, id_)
+        return await self._run(self._content, id_)
 
     async def find(self, id_: str) -> tuple[Entry, Progress, State]:
         """All that is known about a message. Raises NotInSpool or OSError."""
-        return await self._run(None, self._find, id_)
+        return await self._run(self._find, id_)
 
     def entries(self, state: State) -> Iterator[Entry]:
         """All messages in a state, oldest first; blocks. Only the first line of each file is read."""
@@ -110,7 +112,7 @@ class Spool:
 
     async def counts(self) -> dict[State, int]:
         """The number of messages in each state."""
-        return await self._run(None, lambda: {state: self.files.count(state) for state in STATES})
+        return await self._run(lambda: {state: self.files.count(state) for state in STATES})
 
     # What follows is for the delivery process.
 
@@ -129,38 +131,43 @@ class Spool:
 
     async def tidy(self) -> None:
         """Delete what the dead have left behind: unfinished files, progress of messages that are gone."""
-        await self._run(None, self.files.tidy)
+        await self._run(self.files.tidy)
 
     async def claim(self, limit: int = 1000) -> list[Seen]:
         """Move up to `limit` messages from `incoming` to `queue`; what they are."""
-        return await self._run(None, self._claim, limit)
+        return await self._run(self._claim, limit)
 
     async def ids(self, state: State) -> list[str]:
         """The ids of all messages in a state, in no order."""
-        return await self._run(None, self.files.ids, state)
+        return await self._run(self.files.ids, state)
 
     async def noted(self) -> frozenset[str]:
         """The ids of which a progress was noted, some of them long gone. Raises OSError."""
-        return await self._run(None, self.files.noted)
+        return await self._run(self.files.noted)
 
     async def seen(self, ids: Collection[str], state: State, noted: Collection[str] | None = None) -> list[Seen]:
         """Those of `ids` that are in `state`; only the first lines of their files are read.
 
         `noted`: the ids that may have a progress; None: all.
         """
-        return await self._run(None, self._seen_all, ids, state, noted)
+        return await self._run(self._seen_all, ids, state, noted)
 
-    async def _run(
-        self, undo: Callable[[Future[_T]], None] | None, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T:
-        """Call in a thread. `undo` gets what the call has come to when nobody waits for it any more."""
-        future = self._threads.submit(call, *args, **kwargs)
+    async def _run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call in a thread."""
+        return await asyncio.wrap_future(self._threads.submit(call, *args, **kwargs))
+
+    def _give_up(self, message: New) -> None:
         try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            if undo:
-                future.add_done_callback(undo)
-            raise
+            self._threads.submit(self._take_back, message)
+        except RuntimeError:
+            # At the very end there are no threads any more.
+            self._take_back(message)
+
+    def _take_back(self, message: New) -> None:
+        """Nobody waits any more for it to be kept, so it must not stay."""
+        # Who has taken it meanwhile keeps it: a message too many is better than one too few.
+        with contextlib.suppress(OSError, NotInSpool, Busy):
+            self._remove(message.entry.id, message.state)
 
     def _lease(self, id_: str, state: State) -> Lease:
         file = self.files.lock(id_, state)
@@ -301,6 +308,7 @@ class Lease:
         self.content = content
         self.noted = progress != _NOTHING
         """True if a progress was noted."""
+        self._removing = self._given_back = False
 
     def __enter__(self) -> Lease:
         return self
@@ -309,7 +317,11 @@ class Lease:
         self.close()
 
     def close(self) -> None:
-        """Give the message back."""
+        """Give the message back; one that is being removed, when that has ended."""
+        if self._removing:
+            # Its caller may have been broken off, but a thread is about to delete it: nobody else may take it now.
+            self._given_back = True
+            return
         file, self._file = self._file, -1
         # One that is broken off is closed while a thread may be about to do the same.
         if file >= 0:
@@ -317,21 +329,29 @@ class Lease:
 
     def unlink(self) -> None:
         """Delete the message; blocks, and is not safe before its directory is fsynced. Raises OSError."""
-        self._spool.files.unlink(self.entry.id, self.state, noted=self.noted)
+        try:
+            self._spool.files.unlink(self.entry.id, self.state, noted=self.noted)
+        except OSError:
+            self._removing = False
+            if self._given_back:
+                self.close()
+            raise
+        self._removing = False
         # It is the last close of a deleted file that frees its blocks, which may wait for the disk.
         self.close()
 
     async def save(self, progress: Progress) -> None:
         """Note how far the message has come. Raises OSError."""
         self.noted = True
-        await self._spool._run(None, self._spool.files.save, self.entry.id, progress)
+        await self._spool._run(self._spool.files.save, self.entry.id, progress)
         self.progress = progress
 
     async def move(self, to: State) -> None:
         """Move the message in one atomic, fsynced step. Raises OSError."""
-        await self._spool._run(None, self._spool.files.move, self.entry.id, self.state, to)
+        await self._spool._run(self._spool.files.move, self.entry.id, self.state, to)
         self.state = to
 
     async def remove(self) -> None:
         """Delete the message for good; its deletion is on the disk a moment later. Raises OSError."""
+        self._removing = True
         await self._spool._removing.call(self)

@@ -230,6 +230,7 @@ class TestPostfix:
                 assert b"no such mailbox" in report.content
 
 
+@pytest.mark.long
 def test_a_new_certificate_needs_no_restart(house: House) -> None:
     product = house.product
     processes = product.processes()

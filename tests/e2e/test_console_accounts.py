@@ -346,6 +346,7 @@ def test_export_has_everything(house: House) -> None:
     assert {"account.export"} <= {row["what"] for row in document["audit"]}
 
 
+@pytest.mark.long
 def test_erasing_leaves_nothing(house: House) -> None:
     name = "forgetme.test"
     hold_one(house, name, "their words")
@@ -386,6 +387,7 @@ def test_erasing_leaves_nothing(house: House) -> None:
     assert house.known(name)["day"] == {"relay": 1}
 
 
+@pytest.mark.long
 def test_a_suspension_can_outlive_the_erasure(house: House) -> None:
     house.send("x@banned.test")
     house.known("banned.test")

@@ -275,6 +275,7 @@ def test_a_decision_that_the_ledger_does_not_know_yet_is_not_denied(desk: Desk) 
     assert desk.done(found[1])["counts"] == {"done": 1}
 
 
+@pytest.mark.long
 def test_the_console_is_killed_in_the_middle_and_nothing_is_lost_or_done_twice(desk: Desk) -> None:
     placed = desk.place(act="release", search={"account": "many.test"}, delay=0)
     spool = desk.product.data / "spool" / "held"

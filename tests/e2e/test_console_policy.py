@@ -206,6 +206,7 @@ def test_weights_are_reset(product: Product, ann: Visit) -> None:
     assert "Nothing was learned that could be reset." in ann.post("/policy/weights/reset", reason="x").text
 
 
+@pytest.mark.long
 def test_the_packaged_policy_says_what_to_set(tmp_path: Path) -> None:
     with Hops() as hops:
         made = Product.made(tmp_path, smarthosts=[hops.start().address], relays=1)

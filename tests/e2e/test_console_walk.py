@@ -82,6 +82,7 @@ def test_every_page_that_is_linked_can_be_read_and_used_by_everybody(customers: 
     assert kinds >= {to for to, *_ in NAVIGATION}
 
 
+@pytest.mark.long
 def test_a_phone_shows_every_main_page_without_scrolling_sideways(customers: House, browser: Browser) -> None:
     with Window(browser, customers.product, size=PHONE, has_touch=True) as window:
         window.sign_in("ann")

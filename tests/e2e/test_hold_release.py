@@ -149,6 +149,7 @@ def test_strong_evidence_goes_into_quarantine_and_suspends(enforcing: House) -> 
     until(lambda: any(one["sender"] == dora and one["action"] == "quarantine" for one in product.held()), product.held)
 
 
+@pytest.mark.long
 def test_what_a_person_says_of_a_text_holds_for_everybody(enforcing: House) -> None:
     product = enforcing.product
     said = product.said().count("policy reloaded")
@@ -183,6 +184,7 @@ def test_what_a_person_says_of_a_text_holds_for_everybody(enforcing: House) -> N
     product.guard("held", "delete", "--since", "1d")
 
 
+@pytest.mark.long
 def test_observing_changes_nothing(tmp_path: Path) -> None:
     with Hops() as hops:
         product, watched = house(tmp_path, hops, "observe", limit=30)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.product import Hops, Product, message, until
 
 BULK = 200
 
 
+@pytest.mark.long
 def test_anothers_single_message_goes_out_among_the_first_once_the_next_hop_is_back(tmp_path: Path) -> None:
     with Hops() as hops:
         hop = hops.start()

@@ -67,6 +67,7 @@ def tour(tmp_path: Path) -> Iterator[Tour]:
         yield Tour(tmp_path, service)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)  # Forty programs are started one after the other.
 def test_the_tour_of_the_readme(tour: Tour) -> None:
     shown = tour.next()

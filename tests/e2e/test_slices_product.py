@@ -10,6 +10,8 @@ import pytest
 from tests.nexthop import NextHop
 from tests.product import Hops, Product, message, until
 
+pytestmark = pytest.mark.long
+
 # The same in seconds instead of minutes. Good answers do not lower what volume weighs, so only slices let it go.
 POLICY = """
 [threshold]

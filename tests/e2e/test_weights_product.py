@@ -11,6 +11,8 @@ import pytest
 
 from tests.product import Hops, Product, message, until
 
+pytestmark = pytest.mark.long
+
 POLICY = """
 [threshold]
 watch = 1.0

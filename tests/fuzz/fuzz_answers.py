@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 
 from outbound_guard.clock import VirtualClock
@@ -16,13 +15,12 @@ from outbound_guard.reply import Reply
 from outbound_guard.reputation import OUTCOMES
 from outbound_guard.scanners import clamav, rspamd, spamassassin
 from outbound_guard.scanners.opinion import Nonsense
-from tests.fuzz.target import Choices, Target, files, holds, one_line, pieces
+from tests.fuzz.target import Choices, Target, files, holds, one_line, pieces, quiet
 
-# What each receiver slows us down for is its own business.
-logging.getLogger("outbound_guard.delivery.pace").setLevel(logging.CRITICAL)
 SCANNERS = (clamav.read, rspamd.read, spamassassin.read)
 
 
+@quiet("outbound_guard.delivery.pace")
 def attempt(octets: bytes) -> None:
     choices = Choices(octets)
     kind, seed = choices.number(3), choices.number(256)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import logging
 import re
 import ssl
 import warnings
@@ -33,7 +32,7 @@ from tests.fuzz.smtp_edges import (
     check,
     settle,
 )
-from tests.fuzz.target import Choices, Target, files, holds, one_line, pieces, scratch
+from tests.fuzz.target import Choices, Target, files, holds, one_line, pieces, quiet, scratch
 from tests.live_edge import client_tls
 
 TAKEN: collections.Counter[int] = collections.Counter()
@@ -297,12 +296,11 @@ def replies_in(written: bytes) -> list[bytes]:
 _world: list[World] = []
 
 
+@quiet("mail", "outbound_guard.edge.opening")
 def attempt(octets: bytes) -> None:
     if not _world:
         # Sessions are left open on purpose; their sockets are none of this.
         warnings.simplefilter("ignore", ResourceWarning)
-        for name in ("mail", "outbound_guard.edge.opening"):
-            logging.getLogger(name).setLevel(logging.ERROR)
         _world.append(World())
     longest, wire._LONGEST_LINE = wire._LONGEST_LINE, 600
     try:

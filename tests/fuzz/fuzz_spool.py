@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
 import shutil
 from collections.abc import Iterator
 
@@ -18,7 +17,7 @@ from outbound_guard.mail import Asked, Envelope
 from outbound_guard.reply import Reply
 from outbound_guard.spool import Entry, Failure, NotInSpool, Progress, Spool
 from outbound_guard.spool.entry import Corrupt, decode_entry, decode_progress, encode_entry, encode_progress
-from tests.fuzz.target import Choices, Target, holds, scratch
+from tests.fuzz.target import Choices, Target, holds, quiet, scratch
 
 ID = "0123456789abcdef"
 ENTRY = Entry(
@@ -41,12 +40,12 @@ PROGRESS = Progress(
 
 @functools.cache
 def _world() -> tuple[asyncio.Runner, Spool]:
-    logging.getLogger("outbound_guard.spool.files").setLevel(logging.CRITICAL)
     folder = scratch() / "spool"
     shutil.rmtree(folder, ignore_errors=True)
     return asyncio.Runner(loop_factory=asyncio.new_event_loop), Spool(folder, VirtualClock(1.7e9), 0, threads=1)
 
 
+@quiet("outbound_guard.spool.files")
 def attempt(octets: bytes) -> None:
     choices = Choices(octets)
     kind, state = choices.number(4), choices.one(("queue", "held", "incoming", "quarantine"))

@@ -6,7 +6,9 @@ what of the code they reach) and the findings (`found/TARGET/NAME`, kept for goo
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import lzma
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +21,20 @@ TESTS = Path(__file__).resolve().parents[1]
 FOUND = TESTS / "fuzz" / "found"
 ROBUSTNESS = TESTS.parents[1] / "shared" / "corpus" / "robustness"
 _T = TypeVar("_T")
+
+
+@contextlib.contextmanager
+def quiet(*names: str) -> Iterator[None]:
+    """What these loggers have to say about hostile input goes nowhere meanwhile; around a function by `@quiet(…)`."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 class Target(msgspec.Struct, frozen=True):

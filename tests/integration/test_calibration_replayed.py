@@ -10,6 +10,8 @@ import pytest
 
 from benchmarks import calibration, detection_lab
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.slow
 @pytest.mark.skipif(detection_lab.missing() is not None, reason="the folder shared is not beside the repository")

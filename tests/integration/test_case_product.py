@@ -12,6 +12,8 @@ import pytest
 from tests.listserver import ListServer, Zone, list_server_in_thread
 from tests.product import Hops, Product, message, until
 
+pytestmark = pytest.mark.long
+
 ONE, TWO = "127.0.0.11", "127.0.0.12"
 SETTINGS = """
 [blocklist]

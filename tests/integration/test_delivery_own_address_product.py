@@ -12,6 +12,8 @@ import pytest
 from tests.nexthop import NextHop
 from tests.product import Hops, Product, message, until
 
+pytestmark = pytest.mark.long
+
 LISTED = "554 5.7.1 Service unavailable; Client host [127.0.0.1] blocked using zen.example"
 QUEUED = re.compile(r"250 2\.0\.0 Ok: queued as ([0-9a-z]{16})")
 RELAYED = re.compile(r"250 2\.0\.0 Ok: queued as TEST \([0-9a-z]{16}\)")

@@ -98,6 +98,7 @@ def test_a_message_goes_out_while_its_client_waits(world: World, tmp_path: Path)
         assert answer.startswith("550 5.1.2 OG-NODOMAIN the domain gone.test does not exist")
 
 
+@pytest.mark.long
 def test_what_is_refused_for_now_is_ours_to_try_again(world: World, tmp_path: Path) -> None:
     hop = world.server("there.test", 1)
     hop.answer("RCPT", "450 4.2.0 greylisted, come back", times=2)
@@ -110,6 +111,7 @@ def test_what_is_refused_for_now_is_ours_to_try_again(world: World, tmp_path: Pa
         until(lambda: not list((product.data / "spool/queue").iterdir()), "the queue is empty")
 
 
+@pytest.mark.long
 def test_a_slow_destination_is_left_to_the_queue(world: World, tmp_path: Path) -> None:
     slow, quick = world.server("slow.test", 1), world.server("quick.test", 2)
     slow.answer("CONNECT", "220 at last", delay=3.0, times=1)
@@ -122,6 +124,7 @@ def test_a_slow_destination_is_left_to_the_queue(world: World, tmp_path: Path) -
         assert len(quick.messages) == 1
 
 
+@pytest.mark.long
 def test_a_part_that_is_refused_for_good_comes_back_as_a_report(world: World, tmp_path: Path) -> None:
     there, home = world.server("there.test", 1), world.server("shop.test", 2)
     with world.product(tmp_path) as product, product.client() as client:

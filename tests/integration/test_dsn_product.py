@@ -32,6 +32,7 @@ def submit(product: Product, mail_from: str, recipients: dict[str, str], paramet
         return f"{code} {text.decode()}"
 
 
+@pytest.mark.long
 def test_what_is_asked_for_is_passed_on_or_obeyed(tmp_path: Path, hops: Hops) -> None:
     knows = hops.start(extensions=("SIZE 52428800", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"))
     with Product.made(tmp_path / "a", smarthosts=[knows.address]) as product:
@@ -69,6 +70,7 @@ def test_bounces_as_they_were_asked_for(tmp_path: Path, hops: Hops) -> None:
         assert not [command for command in said if "NOTIFY" in command or "ENVID" in command]
 
 
+@pytest.mark.long
 def test_nobody_has_reports_sent_to_a_stranger(tmp_path: Path, hops: Hops) -> None:
     knows = hops.start(extensions=("SIZE 52428800", "8BITMIME", "DSN"))
     more = '[auth]\npasswords = "passwords"\n'

@@ -80,6 +80,7 @@ def suspicion(product: Product) -> float:
     return known.suspicion(known.profile.sums_at, 1.0)
 
 
+@pytest.mark.long
 def test_complaint_and_bounce_come_back(tmp_path: Path, hops: Hops) -> None:
     hop = hops.start()
     with Product.made(tmp_path, smarthosts=[hop.address], more=LISTENER) as product:

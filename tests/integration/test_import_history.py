@@ -247,6 +247,7 @@ def test_without_a_running_service_the_memory_is_filled_and_kept(house: Path) ->
     assert again["hours_known"] == again["hours"] == 2
 
 
+@pytest.mark.long
 def test_with_a_running_service(tmp_path: Path) -> None:
     shutil.copy(LOGS / "postfix.log", tmp_path / "mail.log")
     with Hops() as hops:

@@ -16,6 +16,8 @@ from tests.nexthop import Message, NextHop
 from tests.product import Hops, Product, message, until
 from tests.webconsole import signed_in
 
+pytestmark = pytest.mark.long
+
 POOLS = """
 [[delivery.pool]]
 name = "good"

@@ -276,6 +276,7 @@ def test_the_product_records_and_replay_reads_it(tmp_path: Path) -> None:
         assert [record["final"] for record in run.driver.records.values()] == ["relay"] * 5
 
 
+@pytest.mark.long
 def test_what_the_queue_hears_later_is_recorded_too(tmp_path: Path) -> None:
     with Hops() as hops:
         hop = hops.start()
@@ -298,6 +299,7 @@ def test_what_the_queue_hears_later_is_recorded_too(tmp_path: Path) -> None:
         assert [record["final"] for record in run.driver.records.values()] == ["relay"]
 
 
+@pytest.mark.long
 def test_without_the_setting_nothing_is_recorded(tmp_path: Path) -> None:
     with Hops() as hops:
         hop = hops.start()

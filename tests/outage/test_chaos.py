@@ -8,6 +8,8 @@ import pytest
 
 from tests.outage.chaos import chaos
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.slow
 def test_nothing_is_lost_whoever_is_killed(tmp_path: Path) -> None:

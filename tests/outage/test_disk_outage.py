@@ -90,6 +90,7 @@ def test_the_disk_is_full(tmp_path: Path, disk: Path) -> None:
             assert product.metric("journal_lost_total") == 0
 
 
+@pytest.mark.long
 def test_the_ledger_is_locked(tmp_path: Path) -> None:
     with Hops() as hops:
         hop = hops.start()

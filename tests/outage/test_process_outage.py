@@ -60,6 +60,7 @@ def test_the_delivery_process_is_killed(house: House) -> None:
     assert sorted(arrived()) == sorted(f"r{number}@there.test" for number in range(20))
 
 
+@pytest.mark.long
 def test_the_console_is_killed(house: House) -> None:
     with house.product.client() as client:
         for number in range(20):
@@ -73,6 +74,7 @@ def test_the_console_is_killed(house: House) -> None:
     until(lambda: decided() == {"relay": 20}, decided)
 
 
+@pytest.mark.long
 def test_the_supervisor_is_killed(house: House) -> None:
     """Its children end with it, and it starts again, even while they are still ending."""
     flow = Flow(house.hops, house.product, house.hop)

@@ -104,6 +104,7 @@ def test_redis_is_away_comes_hangs_dies_and_comes_back(tmp_path: Path, redis: Re
             assert max(one.longest for one in answered) < PATIENCE
 
 
+@pytest.mark.long
 def test_the_private_server_hangs_and_is_killed(tmp_path: Path) -> None:
     with Hops() as hops:
         hop = hops.start()

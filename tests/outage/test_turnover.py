@@ -5,9 +5,13 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.flow import Flow
 from tests.loadclient import reconcile
 from tests.product import GUARD, Hops, Product, message, until
+
+pytestmark = pytest.mark.long
 
 
 def test_a_rolling_restart_under_load_loses_and_doubles_nothing(tmp_path: Path) -> None:

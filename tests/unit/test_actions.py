@@ -21,7 +21,7 @@ from outbound_guard.reply import Reply, suppressed
 from outbound_guard.reply import queued as queued_as
 from outbound_guard.reputation import Observation
 from outbound_guard.reputation.memory import NOTHING
-from outbound_guard.spool import Spool
+from outbound_guard.spool import Progress, Spool, last_reply
 from outbound_guard.verdict import Judgement
 
 NOW = 1_800_000_000.0
@@ -93,6 +93,9 @@ async def test_the_part_that_must_wait_is_kept_even_if_the_disk_is_nearly_full(t
     spool = Spool(tmp_path, VirtualClock(NOW), 1 << 60)
     outcome = await actions(spool, OK, LATER).carry_out(judged(), Policy())
     assert (outcome.reply.code, outcome.state) == (250, "queued")
+    (kept,) = spool.entries("incoming")
+    # What was answered is known before the queue tries for the first time.
+    assert last_reply(kept, Progress(), "c@example.net") == LATER
     assert (await actions(spool, LATER, NEVER).carry_out(judged(), Policy())).reply.code == 452
     spool.close()
 

@@ -12,6 +12,7 @@ from outbound_guard.clock import Clock
 from outbound_guard.desk.errors import DeskError, on_disk
 from outbound_guard.ledger.journal import Journal
 from outbound_guard.ledger.records import Audit, Suppression
+from outbound_guard.mail import same_address
 
 _ADDRESS = re.compile(r"[^\s@<>]{1,64}@[^\s@<>]{1,255}")
 
@@ -34,8 +35,8 @@ def _change(
     if not _ADDRESS.fullmatch(address):
         raise DeskError(f"{address!r} is no address")
     now = clock.now()
-    record = Suppression(now, account, address.lower(), change, "by_hand", detail=reason, by=by)
+    record = Suppression(now, account, same_address(address), change, "by_hand", detail=reason, by=by)
     what = "suppression.add" if change == "added" else "suppression.remove"
-    detail = f"{address.lower()}: {reason}" if reason else address.lower()
+    detail = f"{record.address}: {reason}" if reason else record.address
     on_disk(journal, record, Audit(time=now, by=by, what=what, subject=account, detail=detail))
     return record

@@ -10,6 +10,7 @@ sends a second report: one too many is better than none.)
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import get_args
 
@@ -17,8 +18,9 @@ from outbound_guard.clock import Clock
 from outbound_guard.desk.errors import DeskError, on_disk
 from outbound_guard.desk.held.acts import DONE, Act, Gone, InHand, perform, records, take, taken_back
 from outbound_guard.desk.held.teaching import Teaching
-from outbound_guard.ledger import bulk_queries, held_queries
+from outbound_guard.ledger import bulk_queries, bulk_storing, held_queries
 from outbound_guard.ledger.bulk_queries import Bulk
+from outbound_guard.ledger.bulk_storing import PENDING
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.held_columns import OPEN
 from outbound_guard.ledger.held_queries import HeldRow
@@ -38,7 +40,11 @@ _ACTS: dict[str, Act] = {act: act for act in get_args(Act)}
 
 
 class Work:
-    """Carries out what is due. One process alone does."""
+    """Carries out what is due. One process alone does; of several hosts with one ledger, one on each.
+
+    Then each sees to the messages in its own spool, and the one that leads to what nobody knows of, and says at last
+    that all is done. What lies on a host that is away waits until it is back.
+    """
 
     def __init__(
         self,
@@ -51,31 +57,66 @@ class Work:
         settled: Callable[[], Awaitable[bool]],
         teaching: Callable[[str, Callable[[str], None]], Teaching],
         pause: float = 2.0,
+        writer: Ledger | None = None,
+        node: str = "",
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         """`hostname` is who reports to senders.
 
         `settled` returns True when the ledger has what this process has written to the journal. `teaching` gets who
         has decided and where to say what could not be taught. `pause`: seconds between two tries of a message that is
         in somebody else's hands.
+        If other hosts share the ledger, `writer` is its writer, `node` the name of this host, and `leads` says whether
+        it is the one that leads.
         """
+        self._writer, self._node, self._leads = writer, node, leads
         self._reader, self._spool, self._journal, self._clock = reader, spool, journal, clock
         self._hostname, self._settled, self._teaching, self._pause = hostname, settled, teaching, pause
 
     async def once(self) -> int:
         """Carry out what is due now: how many decisions. Raises DeskError (nothing can be journaled), LedgerError."""
-        if not await asyncio.to_thread(bulk_queries.due, self._reader, self._clock.now()):
+        if not await asyncio.to_thread(self._due):
             return 0
         # What was undone in time stands in the journal now, and must be seen.
         if not await self._settled():
             return 0
-        due = await asyncio.to_thread(bulk_queries.due, self._reader, self._clock.now())
+        due = await asyncio.to_thread(self._due)
         for id_ in due:
             found = await asyncio.to_thread(bulk_queries.one, self._reader, id_)
-            if found is not None:
+            if found is not None and found.state == bulk_queries.WAITING:
+                if self._leads():
+                    self._expire(found)
+            elif found is not None:
                 await self._carry_out(found)
         return len(due)
 
+    def _expire(self, bulk: Bulk) -> None:
+        """No second person has come in time: every message stays where it is."""
+        now = self._clock.now()
+        on_disk(
+            self._journal,
+            BulkChange(id=bulk.id, time=now, state="expired", due=bulk.due),
+            Audit(time=now, by="system", what="bulk.expired", subject=bulk.id, detail=bulk.meant),
+        )
+
+    def _due(self) -> list[str]:
+        """The ids of the decisions that there is something to do for, here."""
+        due = bulk_queries.due(self._reader, self._clock.now())
+        if not self._node:
+            return due
+        leads = self._leads()
+        found = []
+        for id_ in due:
+            left = bulk_queries.pending_at(self._reader, id_)
+            if left.get(self._node) or (leads and (left.get("") or not left)):
+                found.append(id_)
+        return found
+
     async def _carry_out(self, bulk: Bulk) -> None:
+        if self._writer is not None and not await asyncio.to_thread(
+            bulk_storing.begin, self._writer, bulk.id, self._clock.now()
+        ):
+            return
         again = bulk.state == "running"
         if not again:
             on_disk(self._journal, BulkChange(id=bulk.id, time=self._clock.now(), state="running", by=bulk.by))
@@ -86,7 +127,10 @@ class Work:
                 remarks.append(remark)
 
         one = _One(self, bulk, self._teaching(bulk.by, say), since=bulk.changed if again else self._clock.now())
-        wanted = await asyncio.to_thread(bulk_queries.pending, self._reader, bulk.id)
+        leads = self._leads()
+        wanted = await asyncio.to_thread(
+            bulk_queries.pending, self._reader, bulk.id, self._node, also_unknown=not self._node or leads
+        )
         for round_ in range(_ROUNDS):
             for batch in _batches(wanted):
                 await one.see_to(batch)
@@ -99,8 +143,11 @@ class Work:
         if one.gone:
             await self._settled()
             await one.explain_gone()
-        counted = await self._counts(bulk.id) or one.counts
-        counts = ", ".join(f"{number} {state}" for state, number in sorted(counted.items()))
+        counted = await self._counts(bulk.id)
+        if self._node and (not counted or counted.get(PENDING) or not leads):
+            # Other hosts have theirs still to do, or it is theirs to say that all is done.
+            return
+        counts = ", ".join(f"{number} {state}" for state, number in sorted((counted or one.counts).items()))
         now = self._clock.now()
         on_disk(
             self._journal,
@@ -128,23 +175,24 @@ class _One:
 
     async def see_to(self, batch: Sequence[tuple[str, int]]) -> None:
         """Do it to these messages (id and octets). Raises DeskError if nothing can be journaled."""
-        work = self._work
-        found = await asyncio.gather(*(take(work._spool, id_, self._act) for id_, _ in batch), return_exceptions=True)
         taken: list[Lease] = []
         results: list[BulkResult] = []
-        for (id_, size), got in zip(batch, found, strict=True):
-            if isinstance(got, InHand):
+
+        async def take_one(id_: str, size: int) -> None:
+            try:
+                taken.append(await take(self._work._spool, id_, self._act))
+            except InHand:
                 self.busy.append((id_, size))
-            elif isinstance(got, Gone):
-                self.gone[id_] = str(got)
-            elif isinstance(got, DeskError):
-                results.append(BulkResult(id_, "failed", str(got)))
-            elif isinstance(got, Lease):
-                taken.append(got)
+            except Gone as why:
+                self.gone[id_] = str(why)
+            except DeskError as why:
+                results.append(BulkResult(id_, "failed", str(why)))
+
         try:
-            for got in found:
-                if isinstance(got, BaseException) and not isinstance(got, DeskError):
-                    raise got
+            taking = await asyncio.gather(*itertools.starmap(take_one, batch), return_exceptions=True)
+            for error in taking:
+                if error is not None:
+                    raise error
             done = await self._do(taken, results)
         finally:
             for message in taken:

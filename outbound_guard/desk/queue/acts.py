@@ -17,7 +17,7 @@ from outbound_guard.delivery.retry import recipients_left
 from outbound_guard.desk.errors import DeskError
 from outbound_guard.desk.queue.waiting import Fit, waiting
 from outbound_guard.ledger.records import Delivered, HeldChange, Record
-from outbound_guard.spool import Busy, Failure, Lease, NotInSpool, Progress, Spool
+from outbound_guard.spool import Busy, Entry, Failure, Lease, NotInSpool, Progress, Spool, last_reply
 
 Act = Literal["retry", "hold", "bounce"]
 DONE = {"retry": "tried again", "hold": "held", "bounce": "given up"}
@@ -125,9 +125,10 @@ async def _give_up(
 
 
 def _failures(message: Lease, meant: tuple[str, ...], now: float, reason: str) -> list[Failure]:
+    entry: Entry = message.entry
     progress: Progress = message.progress
     return [
-        Failure(recipient, reply.given_up(reason, progress.replies.get(recipient), message.entry.id), "", now)
+        Failure(recipient, reply.given_up(reason, last_reply(entry, progress, recipient), entry.id), "", now)
         for recipient in meant
     ]
 

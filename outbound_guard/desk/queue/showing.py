@@ -14,7 +14,7 @@ from outbound_guard.desk.queue.waiting import Waiting, waiting
 from outbound_guard.ledger import message_queries
 from outbound_guard.ledger.database import Ledger, LedgerError
 from outbound_guard.reply import Reply
-from outbound_guard.spool import Entry, NotInSpool, Progress, Spool
+from outbound_guard.spool import Entry, NotInSpool, Progress, Spool, last_reply
 
 
 class LastAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +130,7 @@ def _queued(entry: Entry, progress: Progress, delivery: Delivery, tries: list[Tr
         report_to=entry.bounce_to if whole.returnable else "",
         about=entry.meta.get("about", "") if whole.report else "",
         recipients=tuple(
-            _last(recipient, recipient in left, progress.replies.get(recipient), last.get(recipient))
+            _last(recipient, recipient in left, last_reply(entry, progress, recipient), last.get(recipient))
             for recipient in dict.fromkeys(entry.envelope.recipients)
         ),
         tries=tuple(reversed(tries[-_TRIES:])),

@@ -15,7 +15,7 @@ from outbound_guard.delivery.bounce import CODE, may_bounce
 from outbound_guard.delivery.retry import recipients_left
 from outbound_guard.mail import domain_of
 from outbound_guard.reply import Reply
-from outbound_guard.spool import Entry, Progress, due_of
+from outbound_guard.spool import Entry, Progress, due_of, last_reply
 
 KEPT = 20
 """Recipients of a message that lists keep in memory. Of one with more the file is asked."""
@@ -111,7 +111,7 @@ def waiting(entry: Entry, progress: Progress, most: int = KEPT) -> Waiting:
     """A queued message with at most so many of its recipients (0: all)."""
     left = recipients_left(entry, progress)
     shown = left[:most] if most else left
-    said = [progress.replies.get(recipient) for recipient in shown]
+    said = [last_reply(entry, progress, recipient) for recipient in shown]
     found = list(dict.fromkeys(reply for reply in said if reply is not None))
     answers = tuple(answer_of(reply) for reply in found)
     # Nearly always one and the same.
