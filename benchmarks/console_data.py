@@ -137,6 +137,12 @@ def make(directory: Path, size: Size, now: float, said: Callable[[str], None]) -
     said(f"made in {time.monotonic() - begun:.0f} s")
 
 
+def traffic(size: Size, now: float, seed: int = 20) -> Iterator[list[Record]]:
+    """The same messages alone, in the order of time: each decision with what became of it; `now` in unix seconds."""
+    draw = random.Random(seed)
+    return _decisions(_World(size, draw), size, draw, now)
+
+
 def _decisions(world: _World, size: Size, draw: random.Random, now: float) -> Iterator[list[Record]]:
     """What happened, in the order of time: each decision with what became of it."""
     start, step = now - size.days * DAY, size.days * DAY / size.decisions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +30,34 @@ def missing() -> str | None:
 def measure_ours(options: Namespace, cells: list[str]) -> list[dict[str, Any]]:
     """Run the product before an smtp-sink through `cells`. smtp-source knows no latencies: p50 and p99 are None."""
     results: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="outbound-guard-bench-") as folder:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        # As root smtp-sink asks for a user to become.
-        user = ["-u", "nobody"] if os.getuid() == 0 else []
-        sink = subprocess.Popen(["smtp-sink", *user, "-m", "1000", f"127.0.0.1:{port}", "1000"])
-        try:
-            _await_port(port)
-            for number, (name, variant) in enumerate(product.VARIANTS.items()):
-                home = Path(folder, str(number))
-                home.mkdir()
-                with product.running(home, port, variant) as ours:
-                    _one(ours, "4k c20 many", 500)
-                    for run in range(options.runs):
-                        for cell in cells:
-                            result = _one(ours, cell, _MESSAGES[cell.split()[0]])
-                            results.append({**result, "run": run, "target": name})
-                            print(f"{name}, {cell}: cpu {result['cpu_total']:.3f} ms/msg", file=sys.stderr, flush=True)
-        finally:
-            sink.terminate()
-            sink.wait()
+    with tempfile.TemporaryDirectory(prefix="outbound-guard-bench-") as folder, sink() as port:
+        for number, (name, variant) in enumerate(product.VARIANTS.items()):
+            home = Path(folder, str(number))
+            home.mkdir()
+            with product.running(home, port, variant) as ours:
+                _one(ours, "4k c20 many", 500)
+                for run in range(options.runs):
+                    for cell in cells:
+                        result = _one(ours, cell, _MESSAGES[cell.split()[0]])
+                        results.append({**result, "run": run, "target": name})
+                        print(f"{name}, {cell}: cpu {result['cpu_total']:.3f} ms/msg", file=sys.stderr, flush=True)
     return results
+
+
+@contextlib.contextmanager
+def sink() -> Iterator[int]:
+    """An smtp-sink as next hop: its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    # As root smtp-sink asks for a user to become.
+    user = ["-u", "nobody"] if os.getuid() == 0 else []
+    process = subprocess.Popen(["smtp-sink", *user, "-m", "1000", f"127.0.0.1:{port}", "1000"])
+    try:
+        _await_port(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _await_port(port: int, seconds: float = 10.0) -> None:

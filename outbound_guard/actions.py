@@ -196,9 +196,8 @@ class Actions:
         submission, message = judgement.submission, judgement.message
         envelope = submission.envelope
         only = f"\r\n\tfor <{envelope.recipients[0]}>" if len(envelope.recipients) == 1 else ""
-        helo = "".join(letter if letter.isprintable() and letter not in "()" else "?" for letter in submission.helo)
         trace = (
-            f"Received: from {helo or 'unknown'} ([{_literal(submission.client_ip)}])\r\n"
+            f"Received: from {_named(submission.helo)} ([{_literal(submission.client_ip)}])\r\n"
             f"\tby {self._hostname} (Outbound Guard) with {submission.protocol}\r\n"
             f"\tid {submission.id}{only}; {_date(int(submission.received))}\r\n"
             f"X-Outbound-Guard-Id: {self._tokens.seal(submission.id)}\r\n"
@@ -256,6 +255,12 @@ def _permitted(envelope: Envelope, sender: Sender) -> Envelope:
 def _literal(ip: str) -> str:
     """An address as RFC 5321 4.1.3 writes it in brackets."""
     return f"IPv6:{ip}" if ":" in ip else ip
+
+
+@functools.lru_cache(1024)
+def _named(helo: str) -> str:
+    """What a client calls itself, fit for a Received field; the same few clients come again and again."""
+    return "".join(letter if letter.isprintable() and letter not in "()" else "?" for letter in helo) or "unknown"
 
 
 @functools.lru_cache(4)

@@ -72,4 +72,4 @@ def _of_new_recipients(outcomes: Outcomes, share: float) -> Outcomes:
         elif outcome == "unknown_user":
             recipients = round(recipients * share)
         counted.append((outcome, recipients))
-    return [(outcome, recipients) for outcome, recipients in counted if recipients]
+    return [one for one in counted if one[1]]

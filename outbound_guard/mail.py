@@ -144,7 +144,7 @@ class Verdict(msgspec.Struct, frozen=True):
 class Headers:
     """The header section of a message: fields in order, names in lower case, values unfolded."""
 
-    __slots__ = ("end", "fields")
+    __slots__ = ("_first", "end", "fields")
 
     def __init__(self, content: bytes) -> None:
         """Read the header of `content`, up to the first empty line; lines that are no field are left out."""
@@ -163,21 +163,20 @@ class Headers:
             text = head.decode("utf-8")
         except UnicodeDecodeError:
             text = head.decode("latin-1")
-        self.fields: list[tuple[str, str]] = []
-        for line in text.split("\r\n"):
-            name, colon, value = line.partition(":")
-            if colon:
-                self.fields.append((name.rstrip(" \t").lower(), value.strip(" \t")))
+        self.fields: list[tuple[str, str]] = [
+            (name.rstrip(" \t").lower(), value.strip(" \t"))
+            for name, colon, value in [line.partition(":") for line in text.split("\r\n")]
+            if colon
+        ]
+        # Of several fields of one name the last in this order, which is the first, stays.
+        self._first = dict(reversed(self.fields))
 
     def __contains__(self, name: str) -> bool:
-        return any(field == name for field, _ in self.fields)
+        return name in self._first
 
     def get(self, name: str) -> str | None:
         """The first field's value, or None. `name` is in lower case."""
-        for field, value in self.fields:
-            if field == name:
-                return value
-        return None
+        return self._first.get(name)
 
     def all(self, name: str) -> Iterator[str]:
         """The values of all fields of that name, top to bottom. `name` is in lower case."""

@@ -14,7 +14,7 @@ from outbound_guard.accounts import Identifier
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.actions import Actions, Outcome
 from outbound_guard.config import Policy
-from outbound_guard.content import Message, parse
+from outbound_guard.content import Bodies, Message, parse
 from outbound_guard.content.model import Model
 from outbound_guard.learning import Learning
 from outbound_guard.mail import LARGE, Sender, Submission
@@ -42,8 +42,13 @@ class Pipeline:
         observe: bool,
         scanners: Scanners | None = None,
         classes: SenderClasses | None = None,
+        bodies: Bodies | None = None,
     ) -> None:
-        """`observe`: judge and record, but change nothing. Raises ConfigError for a policy that cannot be used."""
+        """`observe`: judge and record, but change nothing. `bodies`: where those that come again are known.
+
+        Raises ConfigError for a policy that cannot be used.
+        """
+        self.bodies = bodies
         self.classes = classes or SenderClasses()
         self.identifier, self.directory, self.reputation = identifier, directory, reputation
         self.model, self.observe, self.scanners = model, observe, scanners
@@ -100,7 +105,7 @@ class Pipeline:
         `message` if it was read already; `sender` and `held` of one that was held; `count` is False for one that
         only looks.
         """
-        message = message or parse(submission.content)
+        message = message or parse(submission.content, self.bodies)
         if message.size > LARGE:
             await asyncio.to_thread(message.read)
         sender = sender or self.identifier.identify(submission, message.headers)

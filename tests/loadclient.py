@@ -69,8 +69,10 @@ class Load:
         """`address` says HOST:PORT as of now; `make` writes the message for a key."""
         self.answered: dict[str, Answered] = {}
         """By key; complete when `finish` has returned."""
+        self.pause = 0.0
+        """Seconds that a sender rests after each message."""
         self._address, self._make = address, make
-        self._senders = senders
+        self.number = senders
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._rng = random.Random(1)
@@ -78,7 +80,7 @@ class Load:
 
     async def start(self) -> None:
         """Begin to send."""
-        self._tasks = [asyncio.create_task(self._send(sender)) for sender in range(self._senders)]
+        self._tasks = [asyncio.create_task(self._send(sender)) for sender in range(self.number)]
 
     async def finish(self) -> dict[str, Answered]:
         """Begin no new message, and return when every sender has got rid of the one it has."""
@@ -115,6 +117,8 @@ class Load:
                 if not one.reply.startswith(("2", "5")):
                     await asyncio.sleep(self._rng.uniform(*_PAUSE))
             self.answered[one.mail.key] = one
+            if self.pause:
+                await asyncio.sleep(self.pause)
         if session is not None:
             await session.quit()
 

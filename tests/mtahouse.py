@@ -44,8 +44,8 @@ BODY = "Dear customer,\r\n.\r\n..\r\n" + "x" * 900 + "\r\nGrüße\tund  \r\n\r\n
 class House:
     """The product and the next hop behind it. It can be stopped, and is found on the same port again."""
 
-    def __init__(self, folder: Path, hops: Hops, public: Path) -> None:
-        """`public`: a folder that others can read, for the certificate to trust."""
+    def __init__(self, folder: Path, hops: Hops, public: Path, more: str = "") -> None:
+        """`public`: a folder that others can read, for the certificate to trust; `more`: at the end of the file."""
         self.hops = hops
         self.hop: NextHop = hops.start()
         authority = trustme.CA()
@@ -62,7 +62,7 @@ class House:
             smarthosts=[self.hop.address],
             relays=1,
             policy=_POLICY + LENIENT,
-            more=_MORE.format(port=self.port),
+            more=_MORE.format(port=self.port) + more,
         )
 
     def suspend(self, *senders: str) -> None:
@@ -104,14 +104,14 @@ def body_of(message: Message) -> bytes:
 
 
 @contextmanager
-def house_at(folder: Path, suspended: Sequence[str]) -> Iterator[House]:
-    """One that runs, with its data in `folder`, and these senders suspended."""
+def house_at(folder: Path, suspended: Sequence[str], more: str = "") -> Iterator[House]:
+    """One that runs, with its data in `folder`, `more` in its configuration, and these senders suspended."""
     # Mail servers run as users who could not enter pytest's own folders.
     public = Path(tempfile.mkdtemp(prefix="mta-"))
     public.chmod(0o755)
     try:
         with Hops() as hops:
-            house = House(folder, hops, public)
+            house = House(folder, hops, public, more)
             with house.product:
                 house.suspend(*suspended)
                 yield house

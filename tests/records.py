@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,12 +60,29 @@ def entry(id_: str = "m1", **other: Any) -> Entry:
     return Entry(**fields | other)
 
 
+BOTH = ("sqlite", "postgresql")
+"""As `LEDGERS` of a module: its tests run on both databases (tests/conftest.py)."""
+BOTH_LONG = ("sqlite", "postgresql long")
+"""The same, and CI leaves PostgreSQL out."""
+
+postgresql_at: Callable[[Path], str] | None = None
+"""Gives the URL of a directory's ledger, while a test runs on PostgreSQL."""
+
+
+def ledger_url(directory: Path) -> str:
+    """The URL of a directory's ledger, in the database that the test runs on."""
+    if postgresql_at is not None:
+        return postgresql_at(directory)
+    return f"sqlite:///{directory / 'ledger.sqlite3'}"
+
+
 class Books:
     """A journal, a scribe and the ledger in one directory."""
 
     def __init__(self, directory: Path, clock: Clock) -> None:
-        self.url = f"sqlite:///{directory / 'ledger.sqlite3'}"
+        self.url = ledger_url(directory)
         self.file = directory / "ledger.sqlite3"
+        """SQLite's."""
         self.journal_dir = directory / "journal"
         self.journal = Journal(self.journal_dir, "test", clock)
         self.ledger = Ledger(self.url, writer=True, busy=0.05)
@@ -77,6 +94,16 @@ class Books:
             self.journal.append(record)
         self.journal.close()
         self.scribe.once()
+
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        """What a statement finds, or nothing if it finds nothing."""
+        with self.ledger.connection() as connection:
+            done = connection.exec_driver_sql(statement)
+            return [tuple(row) for row in done] if done.returns_rows else []
+
+    def count(self, table: str) -> int:
+        """Rows of a table."""
+        return int(self.sql(f"SELECT count(*) FROM {table}")[0][0])
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """The directory in memory: whatever is not as the policy says. Suspensions, limits, exemptions, pins, who is whose.
 
 The ledger has the truth. Each relay process keeps this copy and reads it again when the ledger's revision has moved; a
-ledger that cannot be read changes nothing. What one process decides holds in it at once (`suspend_now`) and in the
-others as soon as the ledger has it, which is a second or two later.
+ledger that cannot be read changes nothing. What one process decides holds in it at once (`suspend_now`), in the others
+as soon as they hear of it (`hear`), and everywhere when the ledger has it, which is a second or two later.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import fnmatch
 import logging
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -56,6 +57,8 @@ class Directory:
         """Without a ledger (replay) it holds only what `suspend_now` is told."""
         self.failing = False
         """True if the ledger could not be read the last time; the copy is then as old as that."""
+        self.tell: Callable[[Standing], None] = lambda standing: None
+        """Called with what is suspended here, for the other processes."""
         self._ledger = ledger
         self._clock = clock
         self._copy = _Copy()
@@ -123,8 +126,12 @@ class Directory:
 
     def suspended(self, sender: str, account: str) -> Standing | None:
         """The suspension in force for a sender or its account, if there is one."""
+        if not self._now and not self._copy.suspensions:
+            return None
         for key in (("sender", sender), ("account", account)):
             here = self._now.get(key)
+            if here is not None and here.change == "resumed":
+                continue
             if here is not None and self._in_force(here):
                 return here
             known = self._copy.suspensions.get(key)
@@ -135,6 +142,14 @@ class Directory:
     def suspend_now(self, standing: Standing) -> None:
         """Let a suspension hold in this process at once. `standing` is the very record that goes to the journal."""
         self._now[standing.scope, standing.subject] = standing
+        self.tell(standing)
+
+    def hear(self, standing: Standing) -> None:
+        """Let what another process has decided hold here, unless something newer is known."""
+        key = (standing.scope, standing.subject)
+        known = self._now.get(key) or self._copy.suspensions.get(key)
+        if standing.change in ("suspended", "resumed") and (known is None or known.time < standing.time):
+            self._now[key] = standing
 
     def limit(self, sender: str, account: str, default: LimitTables) -> Limit:
         """What one sender may send: its own limit, where that is silent its account's, else the provider's."""

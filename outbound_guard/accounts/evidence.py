@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from outbound_guard.accounts import forms
 from outbound_guard.accounts.forms import AUTHENTICATED, Received
-from outbound_guard.mail import Submission, domain_of
+from outbound_guard.mail import Headers, Submission, domain_of
 
 _PEOPLE = 500
 """Uids from here on are people's (on old systems; on newer ones 1000); below are those of services."""
@@ -25,11 +25,14 @@ COMPANIONS = frozenset({"received", "x-antiabuse", "x-php-script", "x-source-dir
 class Seen:
     """What the rules look at for one submission."""
 
-    __slots__ = ("fields", "received", "server", "submission")
+    __slots__ = ("fields", "headers", "received", "server", "submission")
 
-    def __init__(self, submission: Submission, fields: dict[str, list[str]], received: Received) -> None:
+    def __init__(
+        self, submission: Submission, headers: Headers, fields: dict[str, list[str]], received: Received
+    ) -> None:
         """`fields` are the values of the identity headers by name, empty if nobody vouches for them."""
         self.submission = submission
+        self.headers = headers
         self.fields = fields
         self.received = received
         self.server = server_name(submission.server) if submission.server is not None else ""

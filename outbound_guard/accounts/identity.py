@@ -13,6 +13,8 @@ Received field on top, which the MTA wrote, is asked how the message came in:
 When two headers, or two fields of one name, tell of different senders, one of them is a lie and we cannot know which:
 such mail is counted for a sender of its own, `server/disputed`, and harms neither of the two.
 
+A header that a server has signed (signed.py) needs no such care: it is believed of anybody, whatever Received says.
+
 What remains: a server that writes neither a Received field nor an identity header of its own lets its customers write
 them, and on a plain Exim server (without cPanel's X-AntiAbuse) scripts are told apart by login, not by uid.
 """
@@ -26,24 +28,39 @@ from outbound_guard.accounts import forms
 from outbound_guard.accounts.evidence import COMPANIONS, Seen
 from outbound_guard.accounts.forms import AUTHENTICATED, LOCAL, NETWORK, UNKNOWN, Received
 from outbound_guard.accounts.rules import Rules, header_of
-from outbound_guard.config import Config, contains, networks
+from outbound_guard.accounts.signed import Signed
+from outbound_guard.config import Config, Identity, contains, networks
 from outbound_guard.mail import Headers, Sender, Submission
 
 _NOT_KNOWN = Received()
 
 
 class Identifier:
-    """The identity rules, made ready. One serves all submissions; it keeps nothing about them."""
+    """The identity rules, made ready. One serves all submissions; of them it keeps which text a signature came with."""
 
     header_names: tuple[str, ...]
     """Identity headers to strip before relaying, in lower case; never Received."""
 
-    def __init__(self, config: Config, account_of: Callable[[str], str | None]) -> None:
-        """`account_of` gives the directory's account for a sender, an address or `server/uid`, or None."""
+    def __init__(
+        self,
+        config: Config,
+        account_of: Callable[[str], str | None],
+        count: Callable[[str], None] = lambda word: None,
+    ) -> None:
+        """`account_of` gives the directory's account for a sender, an address or `server/uid`, or None.
+
+        `count` is told what became of each signed header. Raises ConfigError for keys that cannot be used.
+        """
         headers = {header_of(rule): rule.strip for rule in config.identity if header_of(rule)}
         self.header_names = tuple(name for name, strip in headers.items() if strip and name != "received")
         self._wanted = COMPANIONS | headers.keys()
-        self._make = Rules(account_of)
+        self._signed: list[Signed] = []
+
+        def signed(rule: Identity) -> Signed:
+            self._signed.append(Signed(config.resolve(rule.keys), rule.life, account_of, count))
+            return self._signed[-1]
+
+        self._make = Rules(account_of, signed)
         rules = [self._make.ready(rule) for rule in config.identity]
         self._rules = {
             way: tuple((rule.header, rule.apply) for rule in rules if way in rule.ways)
@@ -52,6 +69,11 @@ class Identifier:
         trusted = tuple(net for rule in config.identity for net in networks(rule.trusted))
         # Clients come again and again; parsing an address costs as much as all the rules.
         self._near = lru_cache(maxsize=10_000)(lambda address: contains(trusted, address))
+
+    async def refresh(self) -> None:
+        """Read the keys of signed headers again if their files have changed. Never raises."""
+        for signed in self._signed:
+            await signed.refresh()
 
     def identify(self, submission: Submission, headers: Headers) -> Sender:
         """The sender of a submission. Never raises on any content, always yields one."""
@@ -67,7 +89,7 @@ class Identifier:
                         fields[name] = [value]
             if "received" in fields:
                 received = forms.received(fields["received"][0])
-        seen = Seen(submission, fields, received)
+        seen = Seen(submission, headers, fields, received)
         for header, apply in self._rules[received.how]:
             if not header or header in fields:
                 sender = apply(seen)

@@ -19,6 +19,7 @@ from outbound_guard.accounts.evidence import (
     where_of,
 )
 from outbound_guard.accounts.forms import AUTHENTICATED, LOCAL, NETWORK, UNKNOWN
+from outbound_guard.accounts.signed import Signed
 from outbound_guard.config import Identity, contains, networks
 from outbound_guard.mail import Sender, Submission, domain_of
 
@@ -41,8 +42,9 @@ class Rule:
 class Rules:
     """Makes rules of the configuration's tables. They know the directory and each other's headers, nothing else."""
 
-    def __init__(self, account_of: Callable[[str], str | None]) -> None:
-        self._account_of = account_of
+    def __init__(self, account_of: Callable[[str], str | None], signed: Callable[[Identity], Signed]) -> None:
+        """`signed` makes what knows the keys of a rule."""
+        self._account_of, self._signed_by = account_of, signed
         self._logins: list[tuple[str, Callable[[Seen], list[str]]]] = []
 
     def ready(self, rule: Identity) -> Rule:
@@ -54,6 +56,8 @@ class Rules:
         if rule.from_ == "client_ip":
             return Rule(lambda seen: self.address(seen.submission))
         name = header_of(rule)
+        if rule.from_.startswith("signed:"):
+            return self._signed(rule, name)
         if name == "received":
             return self._trace(rule)
         if name in _SCRIPTS and not rule.pattern:
@@ -67,6 +71,16 @@ class Rules:
         ip = submission.client_ip if forms.safe(submission.client_ip) else server_name(submission.client_ip)
         direct = submission.server is None
         return Sender(self._account_of(ip) or ip, ip, "address", "client_ip", ip if direct else None)
+
+    def _signed(self, rule: Identity, header: str) -> Rule:
+        """A header that proves itself: it is read of whomever it comes from, and however the message came in."""
+        signed = self._signed_by(rule)
+
+        def apply(seen: Seen) -> Sender | None:
+            values = [value for name, value in seen.headers.fields if name == header]
+            return signed.sender(values, rule.from_, seen.submission, seen.headers) if values else None
+
+        return Rule(apply)
 
     def _sasl(self, seen: Seen) -> Sender | None:
         submission = seen.submission
@@ -228,7 +242,7 @@ class Rules:
 
 def header_of(rule: Identity) -> str:
     """The header a rule reads, in lower case; empty if it reads none."""
-    return rule.from_[7:].lower() if rule.from_.startswith("header:") else ""
+    return rule.from_[7:].lower() if rule.from_.startswith(("header:", "signed:")) else ""
 
 
 def _server_of(rule: Identity) -> Callable[[Seen], str]:

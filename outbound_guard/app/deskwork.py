@@ -26,8 +26,12 @@ _SETTLE = 5.0
 _log = logging.getLogger(__name__)
 
 
-async def work_on_decisions(parts: Parts, scribe: Scribe) -> None:
-    """Carry out in the background what is due, until the parts are closed. Raises ConfigError."""
+async def work_on_decisions(parts: Parts, writer: Ledger, scribe: Scribe, node: str, leads: Callable[[], bool]) -> None:
+    """Carry out in the background what is due, until the parts are closed. Raises ConfigError.
+
+    `writer` is the scribe's ledger, `node` the name of this host; `leads` says whether it leads
+    those that share the ledger.
+    """
     config, clock = parts.config, parts.clock
     reader = Ledger(url_of(config.ledger.url, config.data_dir))
     parts.stack.callback(reader.close)
@@ -53,6 +57,9 @@ async def work_on_decisions(parts: Parts, scribe: Scribe) -> None:
         hostname=parts.hostname,
         settled=lambda: settled(parts, scribe, _SETTLE),
         teaching=teaching,
+        writer=writer if writer.shared else None,
+        node=node if writer.shared else "",
+        leads=leads,
     )
 
     async def once() -> None:

@@ -10,7 +10,7 @@ import msgspec
 from outbound_guard.accounts import Identifier
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.clock import SystemClock
-from outbound_guard.config import Config, policy_of
+from outbound_guard.config import Config, policy_of, state_url
 from outbound_guard.content import parse
 from outbound_guard.content.packaged import model_of
 from outbound_guard.desk.policy.why import Why, why
@@ -36,7 +36,7 @@ async def judge(config: Config, contents: Mapping[str, bytes], account: str) -> 
     clock = SystemClock()
     # What the running product remembers of the account counts, and what people have decided about it; without it the
     # message is judged by itself.
-    url = config.state.url
+    url = state_url(config)
     if url == "embedded":
         url = f"unix://{socket_path(config.data_dir)}"
     state = await State.connect(url, timeout=config.state.timeout, count=lambda *labels, by=1: None)

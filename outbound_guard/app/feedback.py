@@ -36,10 +36,10 @@ _HANDED_OVER = 0.05
 _LATER = Reply(451, "4.3.0", "OG-FEEDBACK cannot be taken now, please try again")
 
 
-async def take_feedback(parts: Parts, writer: Ledger, ready: Callable[[], bool]) -> Intake:
+async def take_feedback(parts: Parts, writer: Ledger, ready: Callable[[], bool], leads: Callable[[], bool]) -> Intake:
     """Take in reports and logs in the background until the parts are closed; the way in for whoever has more.
 
-    `writer` is the scribe's ledger; `ready`: it can be used.
+    `writer` is the scribe's ledger; `ready`: it can be used; `leads`: and it is this host that learns from it.
     """
     config = parts.config
     reader = Ledger(url_of(config.ledger.url, config.data_dir))
@@ -53,7 +53,7 @@ async def take_feedback(parts: Parts, writer: Ledger, ready: Callable[[], bool])
         data_dir=config.data_dir,
         count=parts.metrics.count,
     )
-    await _learn(parts, reader, writer, ready)
+    await _learn(parts, reader, writer, leads)
     await _listen(parts, intake, ready)
     _follow(parts, intake, ready)
     return intake

@@ -20,8 +20,11 @@ from outbound_guard.accounts import Identifier, Tokens, secret
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.accounts.suppressed import Suppressed
 from outbound_guard.app.classes import class_news
+from outbound_guard.app.news import LOOK, News
 from outbound_guard.clock import SystemClock
 from outbound_guard.config import Config, ConfigError, load, policy_of, used
+from outbound_guard.content import Bodies
+from outbound_guard.content.body import KEPT
 from outbound_guard.content.packaged import model_of
 from outbound_guard.content.urls import registrable
 from outbound_guard.delivery import Delivery, answers
@@ -98,9 +101,13 @@ class Parts:
         self.stack.push_async_callback(state.close)
         directory = Directory(ledger, self.clock)
         await directory.refresh()
+        news = News(state, directory)
+        directory.tell = news.tell
         classes = SenderClasses(self.journal.append)
         learned = InForce(ledger) if config.policy.learn else None
-        identifier = Identifier(config, directory.account_of)
+        identifier = Identifier(
+            config, directory.account_of, lambda word: self.metrics.count("identity_headers_total", word)
+        )
         pipeline = Pipeline(
             identifier,
             directory,
@@ -110,6 +117,7 @@ class Parts:
             observe=self.observe,
             scanners=self._scanners(),
             classes=classes,
+            bodies=Bodies(min(KEPT, config.policy.model_texts)),
         )
 
         async def weigh() -> None:
@@ -123,10 +131,12 @@ class Parts:
 
         async def keep_fresh() -> None:
             await directory.refresh()
+            await identifier.refresh()
             await weigh()
             self.metrics.gauge("state_up", float(state.up))
 
         self.every(1.0, keep_fresh)
+        self.every(LOOK, news.look)
         self.every(1.0, class_news(ledger, classes))
         return pipeline
 

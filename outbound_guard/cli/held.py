@@ -238,10 +238,18 @@ def _each(
 ) -> int:
     """Do it to every message that is named or meant."""
     from outbound_guard.desk.errors import DeskError
+    from outbound_guard.desk.held.acts import Gone
 
     room = Room(arguments)
     ids = _meant(arguments, room)
+    most = room.config.console.four_eyes
+    if 0 < most < len(ids):
+        raise DeskError(
+            f"{len(ids)} messages: about more than {most} nobody decides alone (console.four_eyes); decide at the "
+            "console, where a second person confirms it"
+        )
     results: list[dict[str, str]] = []
+    gone: list[str] = []
 
     async def all_of_them(spool: Spool, journal: Journal, teaching: Teaching) -> None:
         for id_ in ids:
@@ -249,10 +257,17 @@ def _each(
                 await act(room, spool, journal, teaching, id_)
                 results.append({"id": id_, "result": done})
             except DeskError as error:
+                if isinstance(error, Gone):
+                    gone.append(id_)
                 results.append({"id": id_, "result": "failed", "error": str(error)})
 
     with room.spool() as spool, room.journal() as journal, room.teaching(journal) as teaching:
         asyncio.run(all_of_them(spool, journal, teaching))
+    if gone and room.config.ledger.url != "embedded":
+        from outbound_guard.cli.held_elsewhere import ask_others
+
+        answered = ask_others(room, arguments, gone, done)
+        results = [answered.get(result["id"], result) for result in results]
     if arguments.json:
         print_json(results)
     for result in results:

@@ -93,6 +93,7 @@ async def _state(room: Room) -> AsyncIterator[State]:
 
     Raises HistoryError if it cannot be reached.
     """
+    from outbound_guard.config import state_url
     from outbound_guard.history import HistoryError
     from outbound_guard.ledger.scribe import running
     from outbound_guard.state import State, StateDown
@@ -102,7 +103,7 @@ async def _state(room: Room) -> AsyncIterator[State]:
     logging.getLogger("outbound_guard.state").setLevel(logging.CRITICAL)
     settings = room.config.state
     server = None
-    url = settings.url
+    url = state_url(room.config)
     if url == "embedded":
         socket = socket_path(room.config.data_dir)
         url = f"unix://{socket}"
@@ -113,7 +114,7 @@ async def _state(room: Room) -> AsyncIterator[State]:
     try:
         state = await State.connect(url, timeout=30.0, count=lambda *_, **__: None)
         try:
-            await state.command("PING")
+            await state.everywhere("PING")
             yield state
         except StateDown as error:
             raise HistoryError(f"the memory of the product cannot be reached: {error}; import again later") from error

@@ -108,7 +108,8 @@ class Room:
         from outbound_guard.state.embedded import socket_path
 
         settings = self.config.state
-        url = f"unix://{socket_path(self.config.data_dir)}" if settings.url == "embedded" else settings.url
+        embedded = settings.url == "embedded"
+        url = f"unix://{socket_path(self.config.data_dir)}" if embedded else config.state_url(self.config)
         state = await State.connect(url, timeout=max(settings.timeout, 2.0), count=lambda *_, **__: None)
         try:
             yield Reputation(state)
@@ -131,6 +132,7 @@ class Room:
     def _catch_up(self) -> None:
         """If no service is running, do for a moment what its scribe would do."""
         from outbound_guard.ledger.database import Ledger, LedgerError
+        from outbound_guard.ledger.nodes import here
         from outbound_guard.ledger.scribe import Scribe, running
 
         if running(self.journal_dir):
@@ -138,7 +140,7 @@ class Room:
         # A ledger that cannot be written can often still be read, and the journal waits.
         with contextlib.suppress(LedgerError):
             writer = Ledger(self._url(), writer=True)
-            scribe = Scribe(self.journal_dir, writer, self.clock)
+            scribe = Scribe(self.journal_dir, writer, self.clock, here=here(self.config))
             try:
                 scribe.once()
             finally:

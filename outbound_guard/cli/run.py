@@ -12,13 +12,17 @@ from outbound_guard import __version__
 from outbound_guard.cli import (
     account,
     answers,
+    backup,
     blocklist,
     case,
+    demo,
     explain,
     feedback,
     held,
     history,
     message,
+    notice,
+    panel,
     queue,
     replay,
     running,
@@ -49,8 +53,8 @@ def parser() -> argparse.ArgumentParser:
         )
     top.add_argument("--version", action="version", version=f"outbound-guard {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    mail = (explain, replay, train, held, queue, message, weights, account, feedback, suppression)
-    for group in (service, running, *mail, user, blocklist, case, history, setup, answers):
+    mail = (explain, replay, train, held, queue, message, weights, account, feedback, suppression, notice, panel)
+    for group in (service, demo, running, backup, *mail, user, blocklist, case, history, setup, answers):
         group.add(commands, common)
     return top
 
@@ -80,9 +84,10 @@ def _failed(error: Exception) -> int:
     from outbound_guard.cli.terminal import harmless
 
     name = type(error).__name__
+    ours = ("Backup", "Config", "Desk", "History", "Ledger", "Model", "Trace", "Train")
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    elif name in ("ConfigError", "DeskError", "HistoryError", "LedgerError", "ModelError", "TraceError", "TrainError"):
+    elif name in {f"{part}Error" for part in ours}:
         text = str(error)
     else:
         text = f"{name}: {error} (set OUTBOUND_GUARD_TRACEBACK=1 to see where)"

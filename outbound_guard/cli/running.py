@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from outbound_guard.cli.room import configuration
@@ -34,32 +32,19 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def _ask(arguments: argparse.Namespace) -> int:
     from outbound_guard.cli.terminal import print_json
     from outbound_guard.config import policy_of
+    from outbound_guard.supervisor.lock import holder
 
     loaded = configuration(arguments)
     policy_of(loaded)  # A mistake is better said here than in the service's log.
-    pid = _supervisor(loaded.data_dir)
+    pid = holder(loaded.data_dir)
     if pid is None:
         print(f"outbound-guard: nothing runs on {loaded.data_dir}", file=sys.stderr)
         return 1
     os.kill(pid, arguments.signal)
-    while arguments.wait and _supervisor(loaded.data_dir) == pid:
+    while arguments.wait and holder(loaded.data_dir) == pid:
         time.sleep(_POLL)
     if arguments.json:
         print_json({"process": pid, "signal": signal.Signals(arguments.signal).name})
     else:
         print("it has stopped" if arguments.wait else f"process {pid} has been told")
     return 0
-
-
-def _supervisor(data_dir: Path) -> int | None:
-    """The process that keeps others out of the data directory; None if there is none."""
-    try:
-        with (data_dir / "lock").open(encoding="ascii") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                text = file.read().strip()
-                return int(text) if text.isdigit() else None
-    except FileNotFoundError:
-        pass
-    return None

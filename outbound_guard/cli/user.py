@@ -17,7 +17,7 @@ from outbound_guard.cli.times import duration
 if TYPE_CHECKING:
     from outbound_guard.desk.people.users import Users
 
-_ROLES = ("viewer", "operator", "admin")
+_ROLES = ("viewer", "operator", "admin", "tenant")
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -29,11 +29,19 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     listing.set_defaults(run=_list)
     adding = _act(acts, common, "add", "add a user; the password is asked for", _add)
     adding.add_argument("--role", choices=_ROLES, default="viewer", help="what the user may do (default: viewer)")
+    adding.add_argument(
+        "--accounts", default="", metavar="A,B", help="of a tenant: the accounts that it sees; *.x, x-*"
+    )
     _add_password(adding)
     _act(acts, common, "remove", "remove a user for good, with its tokens", _remove)
     _add_password(_act(acts, common, "password", "set another password; ends the user's sessions", _password))
     role = _act(acts, common, "role", "give a user another role; ends the user's sessions", _role)
     role.add_argument("role", choices=_ROLES, metavar="ROLE", help=" | ".join(_ROLES))
+    role.add_argument("--accounts", default="", metavar="A,B", help="of a tenant: the accounts that it sees")
+    theirs = _act(acts, common, "accounts", "say which accounts a tenant sees; ends the user's sessions", _accounts)
+    theirs.add_argument(
+        "accounts", nargs="+", metavar="ACCOUNT", help="a name, or a pattern: *.example.com, reseller7-*"
+    )
     _act(acts, common, "disable", "let a user sign in no more; its tokens rest", _disable)
     _act(acts, common, "enable", "let a disabled user sign in again", _enable)
     _act(acts, common, "sign-out", "end all sessions of a user", _sign_out)
@@ -85,7 +93,8 @@ def _list(arguments: argparse.Namespace) -> int:
 def _add(arguments: argparse.Namespace) -> int:
     password = _password_of(arguments)
     with _users(arguments) as (users, by):
-        name = asyncio.run(users.add(arguments.name, arguments.role, password, by=by))
+        theirs = arguments.accounts.split(",")
+        name = asyncio.run(users.add(arguments.name, arguments.role, password, by=by, accounts=theirs))
     return _done(arguments, name, f"added as {arguments.role}", role=arguments.role)
 
 
@@ -101,8 +110,19 @@ def _password(arguments: argparse.Namespace) -> int:
 
 
 def _role(arguments: argparse.Namespace) -> int:
+    theirs = arguments.accounts.split(",")
     return _change(
-        arguments, lambda users, by: users.set_role(arguments.name, arguments.role, by=by), f"is {arguments.role} now"
+        arguments,
+        lambda users, by: users.set_role(arguments.name, arguments.role, by=by, accounts=theirs),
+        f"is {arguments.role} now",
+    )
+
+
+def _accounts(arguments: argparse.Namespace) -> int:
+    return _change(
+        arguments,
+        lambda users, by: users.set_accounts(arguments.name, arguments.accounts, by=by),
+        f"sees {', '.join(arguments.accounts)} now",
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from outbound_guard.config.addresses import Network, contains, host_port, networks
 from outbound_guard.config.checks import check, check_policy
 from outbound_guard.config.delivery import Address, Delivery, Pool
+from outbound_guard.config.identity import PACKAGED_IDENTITY, Identity
 from outbound_guard.config.policy import (
     Allow,
     Defer,
@@ -24,15 +25,14 @@ from outbound_guard.config.policy import (
 )
 from outbound_guard.config.reading import ConfigError, Mistake, convert, read
 from outbound_guard.config.settings import (
-    PACKAGED_IDENTITY,
     Auth,
     Blocklist,
     Cases,
     Config,
     Console,
+    Customers,
     Dkim,
     Dns,
-    Identity,
     Ledger,
     Limits,
     Listener,
@@ -44,6 +44,7 @@ from outbound_guard.config.settings import (
     Spool,
     State,
 )
+from outbound_guard.config.state_url import state_url
 
 __all__ = [
     "PACKAGED_IDENTITY",
@@ -55,6 +56,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Console",
+    "Customers",
     "Defer",
     "Delivery",
     "Dkim",
@@ -90,6 +92,7 @@ __all__ = [
     "networks",
     "policy_of",
     "pools_of",
+    "state_url",
 ]
 
 

@@ -6,22 +6,19 @@ import datetime
 import ipaddress
 import itertools
 import re
+from urllib.parse import urlsplit
 
 from outbound_guard.config.addresses import networks
 from outbound_guard.config.files import certificate, readable
+from outbound_guard.config.identity_checks import check_identity
+from outbound_guard.config.notice_checks import check_notices
+from outbound_guard.config.panel_checks import check_panels
 from outbound_guard.config.policy import Policy
 from outbound_guard.config.pool_checks import check_pools
 from outbound_guard.config.reading import Mistake
-from outbound_guard.config.settings import Config, Identity, Scanner
+from outbound_guard.config.settings import Config, Scanner
+from outbound_guard.config.state_url import check_state
 from outbound_guard.config.values import HOST, endpoint, ip_address, network_list, numbers, positive, resolver_address
-
-_FIELD_NAME = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322 2.2
-# Without these a message would not be the same any more, or no message at all.
-_KEEP = re.compile(
-    r"(?:from|sender|reply-to|to|cc|bcc|message-id|in-reply-to|references|subject|date|mime-version|content-.*|dkim-.*"
-    r"|resent-.*|list-.*|return-path|arc-.*)",
-    re.I,
-)
 
 
 def check(config: Config) -> None:
@@ -33,7 +30,7 @@ def check(config: Config) -> None:
     _listeners(config)
     _auth(config)
     for number, rule in enumerate(config.identity):
-        _identity(f"identity[{number}]", rule)
+        check_identity(config, f"identity[{number}]", rule)
     positive("limits", config.limits, "message_size", "recipients", "connections", "connections_per_address")
     positive("limits", config.limits, "idle_seconds", "data_seconds", "errors", "auth_tries", "hops", "commands")
     if config.limits.header_size < 16_384:
@@ -43,13 +40,14 @@ def check(config: Config) -> None:
     if config.limits.message_size < 65_536:
         # RFC 5321 4.5.3.1.7: a server must be able to take 64K octets.
         raise Mistake("limits.message_size", f"{config.limits.message_size} is too small; at least 65536")
-    positive("state", config.state, "timeout", "max_memory")
+    check_state(config)
     positive("ledger", config.ledger, "keep_days")
     positive("spool", config.spool, "hold_expiry")
     _retention(config)
-    positive("console", config.console, "idle_seconds", "session_seconds")
+    positive("console", config.console, "idle_seconds", "session_seconds", "four_eyes_seconds")
+    _customers(config)
     positive("recording", config.recording, "keep_days", "max_bytes")
-    _urls(config)
+    _ledger(config)
     _delivery(config)
     _dkim(config)
     if config.policy.file:
@@ -62,6 +60,8 @@ def check(config: Config) -> None:
     _cases(config)
     _blocklist(config)
     _feedback(config)
+    check_notices(config)
+    check_panels(config)
 
 
 def _retention(config: Config) -> None:
@@ -72,6 +72,19 @@ def _retention(config: Config) -> None:
             f"{days} is shorter than cases.reopen_days ({config.cases.reopen_days}), for which a case may come back; "
             "name at least as many days, or 0 for ever",
         )
+
+
+def _customers(config: Config) -> None:
+    customers = config.customers
+    positive("customers", customers, "link_seconds")
+    if customers.url and not re.fullmatch(r"https?://[^\s/?#@\\\"<>]+(?:/[\w.~/-]*)?", customers.url):
+        raise Mistake(
+            "customers.url", f'"{customers.url}" is no address of a site; expected "https://guard.example.net"'
+        )
+    if customers.url and not config.console.address:
+        raise Mistake("customers.url", "needs the console, which console.address turns off")
+    if not customers.help.isprintable() or len(customers.help) > 200:
+        raise Mistake("customers.help", "must be one line of at most 200 characters")
 
 
 def _feedback(config: Config) -> None:
@@ -255,51 +268,22 @@ def _auth(config: Config) -> None:
             )
 
 
-def _identity(where: str, rule: Identity) -> None:
-    kind, colon, name = rule.from_.partition(":")
-    if rule.from_ not in ("sasl", "mail_from", "client_ip") and not (kind == "header" and _FIELD_NAME.fullmatch(name)):
-        raise Mistake(
-            f"{where}.from", f'"{rule.from_}" is no source; expected sasl | header:NAME | mail_from | client_ip'
-        )
-    if rule.trusted and rule.from_ in ("sasl", "client_ip"):
-        raise Mistake(f"{where}.trusted", f"means nothing for {rule.from_}; it belongs to header:NAME and mail_from")
-    network_list(f"{where}.trusted", rule.trusted)
-    if not colon:
-        if rule.pattern:
-            raise Mistake(f"{where}.pattern", f"means nothing for {rule.from_}; it belongs to header:NAME")
+def _ledger(config: Config) -> None:
+    url, server = config.ledger.url, config.server
+    if server.node and not (len(server.node) <= 253 and HOST.fullmatch(server.node)):
+        raise Mistake("server.node", f'"{server.node}" is no name of a host; expected one like "relay1"')
+    if url == "embedded":
         return
-    if name.lower() == "received":
-        if not rule.pattern:
-            raise Mistake(
-                f"{where}.pattern", "is needed for header:Received; for example 'Authenticated sender: (\\S+?)\\)'"
-            )
-    elif rule.strip and _KEEP.fullmatch(name):
-        raise Mistake(f"{where}.strip", f"would remove {name} from all mail; set strip = false")
-    if rule.pattern:
-        try:
-            groups = re.compile(rule.pattern).groups
-        except (re.error, RecursionError, OverflowError) as error:
-            raise Mistake(f"{where}.pattern", f"is no regular expression: {error}") from None
-        if not groups:
-            raise Mistake(f"{where}.pattern", "has no group; put parentheses around the part that is the sender")
-
-
-_NOT_YET = ("redis+sentinel", "redis+cluster", "postgresql")
-
-
-def _urls(config: Config) -> None:
-    for where, url, schemes, example in (
-        ("state.url", config.state.url, ("redis", "rediss", "unix"), "redis://127.0.0.1:6379/0"),
-        ("ledger.url", config.ledger.url, (), ""),
-    ):
-        scheme, found, rest = url.partition("://")
-        if url == "embedded" or (found and rest and scheme in schemes):
-            continue
-        if scheme in _NOT_YET:
-            raise Mistake(where, f"{scheme}:// is not available yet; use embedded{' or redis://' if schemes else ''}")
-        expected = " | ".join(("embedded", *(f"{scheme}://" for scheme in schemes)))
+    parts = urlsplit(url)
+    if parts.scheme != "postgresql" or not parts.path.strip("/"):
+        # What else it says may be a password.
         raise Mistake(
-            where, f'"{url}" cannot be used; expected {expected}{f", for example {example}" if example else ""}'
+            "ledger.url",
+            f"{parts.scheme}:// cannot be used as it is there; expected embedded | postgresql://USER@HOST:PORT/DATABASE",
+        )
+    if not (server.node or server.hostname):
+        raise Mistake(
+            "server.node", "is needed with ledger.url = postgresql://: the name of this host, which no other host has"
         )
 
 

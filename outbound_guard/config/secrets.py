@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from outbound_guard.config.settings import Config
 
@@ -26,17 +27,29 @@ def exposed(config: Config) -> Iterator[str]:
 
 
 def _files(config: Config) -> Iterator[tuple[str, Path]]:
+    try:
+        if urlsplit(config.ledger.url).password:
+            yield "ledger.url", Path(config.path)
+    except ValueError:
+        pass
     named = [
         ("auth.passwords", config.auth.passwords),
+        *((f"identity[{number}].keys", one.keys) for number, one in enumerate(config.identity)),
+        ("state.password_file", config.state.password_file),
+        ("state.sentinel_password_file", config.state.sentinel_password_file),
+        ("state.private_key", config.state.private_key),
         ("console.private_key", config.console.private_key),
         *((f"listener[{number}].private_key", one.private_key) for number, one in enumerate(config.listener)),
         *((f"dkim[{number}].private_key", one.private_key) for number, one in enumerate(config.dkim)),
+        *((f"panel[{number}].token_file", one.token_file) for number, one in enumerate(config.panel)),
         *(
             (f"delivery.pool[{number}].password_file", one.password_file)
             for number, one in enumerate(config.delivery.pool)
         ),
+        *((f"notice[{number}].secret_file", one.secret_file) for number, one in enumerate(config.notice)),
+        *((f"notice[{number}].authorization_file", one.authorization_file) for number, one in enumerate(config.notice)),
     ]
-    return ((where, config.resolve(name)) for where, name in named if name)
+    yield from ((where, config.resolve(name)) for where, name in named if name)
 
 
 def _mode(path: Path) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
 from outbound_guard.config.delivery import Delivery
+from outbound_guard.config.identity import PACKAGED_IDENTITY, Identity
+from outbound_guard.config.notices import NoticeRoute, Notices
+from outbound_guard.config.panels import Panel
 from outbound_guard.config.reading import Table
 
 
@@ -16,6 +17,8 @@ class Server(Table, frozen=True):
 
     hostname: str = ""
     """Name in the greeting and in Received fields; empty: the machine's own name."""
+    node: str = ""
+    """Name of this host among those that share a ledger; empty: hostname. No two may have the same."""
     data_dir: str = "./data"
     """Spool, ledger, state, journal and run files lie here."""
     relay_processes: int = 0
@@ -57,22 +60,6 @@ class Auth(Table, frozen=True):
     tries_seconds: float = 3600.0
 
 
-class Identity(Table, frozen=True):
-    """[[identity]]: where the sender can be read. The first rule that yields one wins."""
-
-    from_: str = msgspec.field(name="from")
-    """sasl | header:NAME | mail_from | client_ip"""
-    trusted: tuple[str, ...] = ()
-    """Networks that may assert it, besides `server_logins`."""
-    pattern: str = ""
-    """Regular expression; its first group is the sender."""
-    strip: bool = True
-    """Remove the header before relaying (never done to Received)."""
-    when: Literal["auto", "always"] = "auto"
-    """auto: the header is believed only if the topmost Received field says that the message came in the way for which
-    servers write it; always: however it came in (for a header that your servers set, or remove, on all mail)."""
-
-
 class Limits(Table, frozen=True):
     """[limits]: of the SMTP sessions."""
 
@@ -107,7 +94,19 @@ class State(Table, frozen=True):
     """[state]: counters, in Redis or Valkey."""
 
     url: str = "embedded"
-    """embedded | redis:// | rediss:// | unix:// | redis+sentinel:// | redis+cluster://"""
+    """embedded | redis://HOST:PORT/N | unix:///PATH | redis+sentinel://HOST:PORT,.../SERVICE | redis+cluster://HOST:PORT,...;
+    over TLS rediss:// | rediss+sentinel:// | rediss+cluster://"""
+    password_file: str = ""
+    """File whose first line is the password. The user, if it has one, stands in url: redis://USER@HOST:PORT."""
+    sentinel_password_file: str = ""
+    """The same of the sentinels, if they want one of their own."""
+    ca_file: str = ""
+    """Certificates to trust, for TLS; empty: the system's. The server's certificate must be for its host in url, in a
+    cluster for the address by which the servers name each other."""
+    certificate: str = ""
+    """PEM file with a certificate of our own, if the server wants one."""
+    private_key: str = ""
+    """PEM file with its key."""
     max_memory: int = 1_073_741_824
     """Octets the embedded server may use."""
     timeout: float = 0.5
@@ -118,7 +117,8 @@ class Ledger(Table, frozen=True):
     """[ledger]: what happened, in SQL."""
 
     url: str = "embedded"
-    """embedded (SQLite in data_dir) | postgresql://..."""
+    """embedded (SQLite in data_dir) | postgresql://USER@HOST:PORT/DATABASE, with what libpq knows behind it:
+    ?sslmode=verify-full&passfile=/etc/outbound-guard/ledger.pass"""
     keep_days: int = 30
     """Days a decision is kept. How long everything else is kept says [retention]."""
 
@@ -140,6 +140,8 @@ class Retention(Table, frozen=True):
     """Cases, from their end on."""
     traffic: int = 400
     """Numbers of messages by hour and account."""
+    notices: int = 30
+    """What was told to whom, and how that went."""
 
 
 class Spool(Table, frozen=True):
@@ -316,6 +318,30 @@ class Console(Table, frozen=True):
     """Without a request for so long, a session ends."""
     session_seconds: float = 604_800.0
     """So long after signing in, a session ends in any case."""
+    four_eyes: int = 0
+    """A decision about more held messages than this waits until a second person confirms it; 0: none does."""
+    four_eyes_seconds: float = 86_400.0
+    """So long it waits; then it expires, and everything stays where it was."""
+
+
+class Customers(Table, frozen=True):
+    """[customers]: the page on which customers say whether held mail is theirs (docs/customers.md)."""
+
+    url: str = ""
+    """Where customers reach the console, `https://guard.example.net`; empty: there are no links, and no such page."""
+    link_seconds: float = 604_800.0
+    """So long a link is good."""
+    language: Literal["en", "de", "fr", "es"] = "en"
+    """Of the page, for those whose browser asks for none that there is."""
+    help: str = ""
+    """How they reach the abuse desk, as it stands on the page: an address, a telephone number."""
+    release: tuple[Literal["volume", "recipients", "habit", "content"], ...] = ("volume", "recipients", "habit")
+    """What mail they may release: held for its number, for its recipients, for where it comes from, for what it says.
+    Never: what pretends to be somebody else, what is dangerous, campaigns, mail in quarantine."""
+    releases_per_day: int = 20
+    """Messages that they may release for an account within 24 hours; 0: none."""
+    not_me: Literal["keep", "delete"] = "keep"
+    """What becomes of the held mail of a sender of which they say that they did not send it."""
 
 
 class Metrics(Table, frozen=True):
@@ -323,31 +349,6 @@ class Metrics(Table, frozen=True):
 
     address: str = "127.0.0.1:9109"
     """Empty: none."""
-
-
-# The order says whom we believe first. What the server itself wrote into the topmost Received field cannot be forged by
-# the people whose mail it carries, so that goes first. Then the headers about a login, which the server adds: its word
-# on a login is worth more than PHP's word on a script, which is written with the rights of whoever wrote the script.
-# (Mostly the order between the two does not matter: the topmost Received says how the message came in, and only one of
-# them can be true then. It matters for servers that write no such field, and there webmail, which logs in and also
-# carries `X-PHP-Originating-Script: 0:rcube.php`, must be the mailbox and not everybody's script.) X-PPP-Vhost names
-# only the domain, so it comes after what names the mailbox; the bare system user comes after what names its script.
-PACKAGED_IDENTITY = (
-    Identity(from_="sasl"),
-    Identity(from_="header:Received", pattern=r"Authenticated sender: (\S+?)\)"),
-    Identity(from_="header:X-AuthUser"),
-    Identity(from_="header:X-Authenticated-Sender"),
-    Identity(from_="header:X-Get-Message-Sender-Via"),
-    Identity(from_="header:X-SmarterMail-Authenticated-As"),
-    Identity(from_="header:X-PPP-Vhost"),
-    Identity(from_="header:X-PHP-Originating-Script"),
-    Identity(from_="header:X-PHP-Script"),
-    Identity(from_="header:X-Source-Args"),
-    Identity(from_="header:Received", pattern=r"(?:from userid|invoked by uid) (\d+)\)"),
-    Identity(from_="header:Received", pattern=r"^\(?from\s+(\S+?)(?:@localhost\)|\s+by\s+\S+\s+with\s+local)"),
-    Identity(from_="mail_from"),
-    Identity(from_="client_ip"),
-)
 
 
 class Config(Table, frozen=True):
@@ -371,7 +372,11 @@ class Config(Table, frozen=True):
     cases: Cases = Cases()
     scanner: tuple[Scanner, ...] = ()
     feedback: Feedback = Feedback()
+    notices: Notices = Notices()
+    notice: tuple[NoticeRoute, ...] = ()
+    panel: tuple[Panel, ...] = ()
     console: Console = Console()
+    customers: Customers = Customers()
     metrics: Metrics = Metrics()
 
     path: str = ""

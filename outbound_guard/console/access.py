@@ -28,10 +28,14 @@ COOKIES = ("__Host-og_session", "og_session")
 """The session's cookie: by https, and by http."""
 NOBODY = "nobody"
 """For routes that need nobody in particular to be signed in."""
+BY_LINK = "link"
+"""For routes whose path has the secret of a link in it: who is signed in, if anybody is, does not matter there."""
 LARGEST_FORM = 2 * 1024 * 1024
 """Octets of a form: 10,000 messages that are named, or a policy of 700,000 characters none of which is plain."""
 LARGEST_OF_A_STRANGER = 32 * 1024
 """Octets of the form of somebody who has not signed in."""
+SIGNED_IN = "signed-in"
+"""For what everybody does with their own sign-in: whoever sees anything may, a tenant too."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
@@ -47,6 +51,8 @@ class Authentication(AbstractAuthenticationMiddleware):
 
     async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
         """Who makes a request. Raises NotAuthorizedException for a token that is not valid, LedgerError."""
+        if _needs(connection) == BY_LINK:
+            return AuthenticationResult(user=ANONYMOUS, auth=None)
         access: Access = connection.app.state.access
         scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
@@ -72,12 +78,14 @@ def client_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
 async def permit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """The guard of all routes. Raises NotAuthorizedException, PermissionDeniedException."""
     needs = handler.opt.get("needs")
-    if needs == NOBODY:
+    if needs in (NOBODY, BY_LINK):
         return
     # The middleware leaves OPTIONS alone: then it is not known who asks.
     acting: Acting = connection.scope.get("user") or ANONYMOUS
     if not acting.by:
         raise NotAuthorizedException("sign in first")
+    if needs == SIGNED_IN and (acting.may("read") or acting.may("own")):
+        return
     if not needs or not acting.may(needs):
         raise PermissionDeniedException(f"this needs the scope `{needs}`, which {acting.name} does not have")
 
@@ -86,7 +94,8 @@ async def check_origin(request: Asked) -> None:
     """What changes something must come from a page of ours, or from a token. Raises PermissionDeniedException."""
     if request.method in _SAFE:
         return
-    if not _from_here(request):
+    # A page without a referrer sends its forms with the origin `null` (Fetch 4.3); there the path is the secret.
+    if not (_from_here(request) or (_needs(request) == BY_LINK and _says_nothing(request))):
         raise PermissionDeniedException("this came from a page of another site")
     known = bool(request.user.by)
     if not (known and (request.url.path.startswith("/api/") or _is_upload(request))):
@@ -103,6 +112,17 @@ async def check_origin(request: Asked) -> None:
         given = str((await request.form()).get("csrf", ""))
     if not expected or not secrets.compare_digest(given.encode(), expected.encode()):
         raise PermissionDeniedException("the page was too old, or not ours: open it again")
+
+
+def _needs(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """What the route asked for needs; empty where no route was found."""
+    handler = connection.scope.get("route_handler")
+    return str(handler.opt.get("needs", "")) if handler is not None else ""
+
+
+def _says_nothing(request: Asked) -> bool:
+    """True if the browser does not say which site's page made it ask."""
+    return "sec-fetch-site" not in request.headers and request.headers.get("origin") == "null"
 
 
 def _is_upload(request: Asked) -> bool:

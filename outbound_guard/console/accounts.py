@@ -13,7 +13,9 @@ from outbound_guard.config import pools_of
 from outbound_guard.console import accounts_acts, accounts_data, accounts_directory
 from outbound_guard.console.access import Asked
 from outbound_guard.console.accounts_acts import one_of, policy_in_force
+from outbound_guard.console.customers_desk import customer_side
 from outbound_guard.console.pages import date, link, page
+from outbound_guard.console.panels import told
 from outbound_guard.console.tools import GivenTools, Tools
 from outbound_guard.desk.accounts.acts import DAY
 from outbound_guard.desk.accounts.lists import Page, account_page
@@ -188,11 +190,14 @@ async def _one(request: Asked, tools: Tools, scope: str, subject: str) -> Respon
         _view(tools, scope, subject), account_recent(tools.reader, tools.clock, scope, subject)
     )
     names = {threshold.name: threshold.at for threshold in view.thresholds}
+    customer = await customer_side(tools, subject) if scope == "account" else None
     return page(
         request,
         "accounts/one.html",
         view=view,
         recent=recent,
+        customer=customer,
+        panels=await told(tools, scope, subject),
         here=one_of(scope, subject),
         kinds=CLASS_KINDS,
         pools=pools_of(tools.config),

@@ -15,6 +15,8 @@ from litestar.params import FromPath
 from outbound_guard.console.access import Asked
 from outbound_guard.console.pages import page
 from outbound_guard.console.tools import GivenTools, Tools
+from outbound_guard.desk.errors import DeskError
+from outbound_guard.desk.held.elsewhere import elsewhere
 from outbound_guard.desk.reading.frame import HEADERS, frame
 from outbound_guard.desk.reading.markup import Target
 from outbound_guard.desk.reading.message import Field, Part, Reading, read
@@ -52,7 +54,13 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def _opened(tools: Tools, id_: str, by: str) -> bytes:
-    content, first = await content_of(tools.reader, tools.journal, tools.spool, tools.clock, id_, by=by)
+    try:
+        content, first = await content_of(tools.reader, tools.journal, tools.spool, tools.clock, id_, by=by)
+    except DeskError as error:
+        place = (await asyncio.to_thread(elsewhere, tools.reader, tools.config, [id_])).get(id_)
+        if place is None:
+            raise
+        raise DeskError(f"{id_} lies on {place.said}: its content is to be seen there") from error
     if first:
         # So that the frame and the download that follow find it written down.
         await tools.settle()

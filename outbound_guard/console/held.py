@@ -27,6 +27,7 @@ from outbound_guard.console.pages import link, page
 from outbound_guard.console.tools import GivenTools, Tools
 from outbound_guard.desk import held_show
 from outbound_guard.desk.errors import DeskError
+from outbound_guard.desk.held.elsewhere import elsewhere
 from outbound_guard.desk.policy.why import Why
 from outbound_guard.ledger import bulk_queries, held_queries
 from outbound_guard.ledger.held_queries import CLOSED, GroupBy, HeldRow, Search, Sort
@@ -147,7 +148,7 @@ async def held_one_page(request: Asked, tools: GivenTools, id_: FromPath[str]) -
         audit=audit,
         same=same,
         decisions=DECISIONS,
-        waits=details.in_spool in ("held", "quarantine"),
+        waits=details.in_spool in ("held", "quarantine") or bool(details.lies_on),
         may_decide=request.user.may("held"),
         may_read=request.user.may("content"),
     )
@@ -161,10 +162,12 @@ def _rows(tools: Tools, search: Search, sort: Sort, down: bool, offset: int, lim
 async def _details(tools: Tools, id_: str) -> tuple[HeldDetails, list[dict[str, Any]]]:
     """A message and its entries in the audit. Raises DeskError, LedgerError."""
     found = await held_show(tools.reader, tools.spool, id_, await asyncio.to_thread(_policy, tools))
-    row, engaged = await asyncio.gather(
+    row, engaged, others = await asyncio.gather(
         asyncio.to_thread(held_queries.one, tools.reader, id_),
         asyncio.to_thread(bulk_queries.engaged, tools.reader, [id_]),
+        asyncio.to_thread(elsewhere, tools.reader, tools.config, [id_]),
     )
+    other = None if found["in_spool"] else others.get(id_)
     decision = found["decision"] or {}
     if row is None and found["in_spool"] not in ("held", "quarantine"):
         raise DeskError(f"{id_} is not held: it is in the queue")
@@ -176,6 +179,8 @@ async def _details(tools: Tools, id_: str) -> tuple[HeldDetails, list[dict[str, 
         why=msgspec.convert(found["why"], Why) if found["why"] else None,
         in_spool=found["in_spool"],
         decided_in=engaged.get(id_, ""),
+        lies_on=other.node if other else "",
+        lies_on_console=other.console if other else "",
         **{name: decision.get(name, "") for name in ("code", "client_ip", "server", "message_id", "answered")},
     )
     return details, list(decision.get("audit", []))

@@ -14,10 +14,11 @@ from litestar.response import Redirect
 from outbound_guard.console.access import Asked
 from outbound_guard.console.held_types import DECISIONS, SEARCHED, Decision, GivenSearch, query_of
 from outbound_guard.console.pages import go, link, page
-from outbound_guard.console.tools import GivenTools
+from outbound_guard.console.tools import GivenTools, Tools
 from outbound_guard.desk.errors import DeskError
 from outbound_guard.desk.held import bulk
 from outbound_guard.desk.held.bulk import Preview
+from outbound_guard.desk.held.elsewhere import asked_of_others
 from outbound_guard.ledger import bulk_queries, held_queries
 from outbound_guard.ledger.bulk_queries import Bulk, BulkItem
 from outbound_guard.ledger.held_queries import Search
@@ -85,7 +86,10 @@ async def preview_api(tools: GivenTools, data: JSONBody[Order]) -> Preview:
 
 @post("/bulk", needs="held", status_code=202)
 async def place_api(request: Asked, tools: GivenTools, data: JSONBody[Order]) -> Bulk:
-    """Decide about many held messages. It is carried out after `delay` seconds, in which it can be undone."""
+    """Decide about many held messages. It is carried out after `delay` seconds, in which it can be undone.
+
+    About more than `console.four_eyes` of them it is `waiting`: a second person confirms or refuses it until `due`.
+    """
     placed = await bulk.place(
         tools.reader,
         tools.journal,
@@ -96,6 +100,8 @@ async def place_api(request: Asked, tools: GivenTools, data: JSONBody[Order]) ->
         by=request.user.by,
         reason=data.reason,
         delay=data.delay,
+        person=request.user.name,
+        eyes=_eyes(tools),
     )
     # A ledger that lags behind must not make it look as if nothing had been decided.
     await tools.settle()
@@ -137,7 +143,7 @@ async def items_api(
 @post("/bulk/{id_:str}/undo", needs="held", status_code=200)
 async def undo_api(request: Asked, tools: GivenTools, id_: FromPath[str]) -> Bulk:
     """Take a decision back, as long as it is not being carried out."""
-    undone = await bulk.undo(tools.reader, tools.journal, tools.clock, id_, by=request.user.by)
+    undone = await bulk.undo(tools.reader, tools.journal, tools.clock, id_, by=request.user.by, writer=tools.writer)
     await tools.settle()
     return undone
 
@@ -177,6 +183,7 @@ async def preview_page(
         others={name: _again(name, meant, search) for name in DECISIONS if name != do},
         examples=examples,
         delay=bulk.DELAY,
+        waits=_eyes(tools).needed(told.number),
     )
 
 
@@ -200,6 +207,8 @@ async def place_page(
         by=request.user.by,
         reason=data.reason.strip(),
         delay=data.delay,
+        person=request.user.name,
+        eyes=_eyes(tools),
     )
     await tools.settle()
     if await asyncio.to_thread(bulk_queries.one, tools.reader, placed.id) is None:
@@ -245,12 +254,14 @@ async def decision_page(
         name=_NAMES[found.act, found.teach],
         items=items,
         failures=failures,
+        others=await asyncio.to_thread(asked_of_others, tools.reader, tools.config, id_),
         only=only,
         offset=offset,
         total=total,
         seen=found.number - found.counts.get("pending", 0),
         may_decide=request.user.may("held"),
-        undoable=found.state == "placed" and found.due > tools.clock.now(),
+        undoable=found.state in ("placed", "waiting") and found.due > tools.clock.now(),
+        second=found.state == "waiting" and found.due > tools.clock.now() and request.user.name != found.person,
         previous=link(f"/held/decisions/{id_}", only=only, number=number - 1) if number > 1 else "",
         next_page=link(f"/held/decisions/{id_}", only=only, number=number + 1) if offset + PAGE < total else "",
     )
@@ -259,9 +270,13 @@ async def decision_page(
 @post("/held/decisions/{id_:str}/undo", needs="held")
 async def undo_page(request: Asked, tools: GivenTools, id_: FromPath[str]) -> Redirect:
     """Take a decision back."""
-    await bulk.undo(tools.reader, tools.journal, tools.clock, id_, by=request.user.by)
+    await bulk.undo(tools.reader, tools.journal, tools.clock, id_, by=request.user.by, writer=tools.writer)
     await tools.settle()
     return go(f"/held/decisions/{id_}", "Undone: every message stays where it was.")
+
+
+def _eyes(tools: Tools) -> bulk.Eyes:
+    return bulk.Eyes(tools.config.console.four_eyes, tools.config.console.four_eyes_seconds)
 
 
 def _meant(ids: tuple[str, ...], search: Search | None) -> bulk.Meant:

@@ -76,6 +76,10 @@ class HeldDetails(msgspec.Struct, frozen=True, kw_only=True):
     """What the client was answered."""
     in_spool: str | None
     """Where it lies in the spool: held | quarantine | incoming | queue; null: nowhere any more."""
+    lies_on: str = ""
+    """The other host in whose spool it lies, of those that share the ledger; empty: none."""
+    lies_on_console: str = ""
+    """Where people reach that host's pages; empty if that is not known."""
     decided_in: str
     """The decision about many messages that it is in and that is not carried out yet; empty: none."""
 

@@ -12,7 +12,7 @@ from litestar.params import Body, FromPath
 from litestar.response import Redirect
 from markupsafe import Markup
 
-from outbound_guard.console.access import Asked, client_of
+from outbound_guard.console.access import SIGNED_IN, Asked, client_of
 from outbound_guard.console.pages import go, page
 from outbound_guard.console.signin import GivenAccess, agent_of, signed_in
 from outbound_guard.desk.errors import DeskError
@@ -52,7 +52,7 @@ class FirstCode(msgspec.Struct):
     code: str = ""
 
 
-@get("/me", needs="read", sync_to_thread=False)
+@get("/me", needs=SIGNED_IN, sync_to_thread=False)
 def me_api(request: Asked) -> Me:
     """Who asks, and what may be done with this token or session."""
     acting = request.user
@@ -60,7 +60,7 @@ def me_api(request: Asked) -> Me:
     return Me(name=acting.name, role=acting.role, scopes=scopes, by=acting.by)
 
 
-@get("/me", needs="read")
+@get("/me", needs=SIGNED_IN)
 async def me_page(request: Asked, access: GivenAccess) -> Response[str]:
     """One's own account."""
     name = request.user.name
@@ -75,7 +75,7 @@ async def me_page(request: Asked, access: GivenAccess) -> Response[str]:
     )
 
 
-@post("/me/password", needs="read")
+@post("/me/password", needs=SIGNED_IN)
 async def own_password(
     request: Asked,
     access: GivenAccess,
@@ -96,7 +96,7 @@ async def own_password(
     return answer
 
 
-@get("/me/second-factor", needs="read")
+@get("/me/second-factor", needs=SIGNED_IN)
 async def second_factor_page(request: Asked, access: GivenAccess) -> Response[Any]:
     """The QR code of a second factor that was begun, and the question for its first code."""
     begun = await access.second_factor.waiting(person(request))
@@ -105,7 +105,7 @@ async def second_factor_page(request: Asked, access: GivenAccess) -> Response[An
     return page(request, "users/second_factor.html", begun=begun, qr=Markup(qr(begun.uri)))  # noqa: S704 -- made by us.
 
 
-@post("/me/second-factor/begin", needs="read")
+@post("/me/second-factor/begin", needs=SIGNED_IN)
 async def begin_second_factor(
     request: Asked,
     access: GivenAccess,
@@ -118,7 +118,7 @@ async def begin_second_factor(
     return go("/me/second-factor")
 
 
-@post("/me/second-factor/confirm", needs="read")
+@post("/me/second-factor/confirm", needs=SIGNED_IN)
 async def confirm_second_factor(
     request: Asked, access: GivenAccess, data: Annotated[FirstCode, Body(media_type=RequestEncodingType.URL_ENCODED)]
 ) -> Response[str]:
@@ -127,7 +127,7 @@ async def confirm_second_factor(
     return page(request, "users/codes.html", codes=codes, new=True)
 
 
-@post("/me/second-factor/codes", needs="read")
+@post("/me/second-factor/codes", needs=SIGNED_IN)
 async def new_codes(
     request: Asked,
     access: GivenAccess,
@@ -141,7 +141,7 @@ async def new_codes(
     )
 
 
-@post("/me/second-factor/off", needs="read")
+@post("/me/second-factor/off", needs=SIGNED_IN)
 async def no_second_factor(
     request: Asked,
     access: GivenAccess,
@@ -154,7 +154,7 @@ async def no_second_factor(
     return go("/me", "From now on your password alone is asked for.")
 
 
-@post("/me/sessions/end-others", needs="read")
+@post("/me/sessions/end-others", needs=SIGNED_IN)
 async def end_others(request: Asked, access: GivenAccess) -> Redirect:
     """Ends all sessions but this one."""
     name = person(request)
@@ -162,7 +162,7 @@ async def end_others(request: Asked, access: GivenAccess) -> Redirect:
     return go("/me", f"{number} other {'session has' if number == 1 else 'sessions have'} ended.")
 
 
-@post("/me/sessions/{id:str}/end", needs="read")
+@post("/me/sessions/{id:str}/end", needs=SIGNED_IN)
 async def end_session(request: Asked, access: GivenAccess, id: FromPath[str]) -> Redirect:
     """Ends one of one's own sessions."""
     await access.sessions.end(person(request), id, by=request.user.by)

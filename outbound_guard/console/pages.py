@@ -40,6 +40,9 @@ NAVIGATION = (
     ("/cases", "Cases", "c", "read"),
     ("/policy", "Policy", "p", "read"),
     ("/audit", "Audit", "u", "read"),
+    ("/own", "Your accounts", "a", "own"),
+    ("/own/held", "Held mail", "h", "own"),
+    ("/own/messages", "Messages", "m", "own"),
 )
 
 

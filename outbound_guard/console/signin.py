@@ -14,7 +14,7 @@ from litestar.exceptions import NotFoundException
 from litestar.params import Body, FromPath, FromQuery
 from litestar.response import Redirect
 
-from outbound_guard.console.access import COOKIES, NOBODY, Asked, client_of
+from outbound_guard.console.access import COOKIES, NOBODY, SIGNED_IN, Asked, client_of
 from outbound_guard.console.pages import go, link, local, page
 from outbound_guard.desk.errors import DeskError
 from outbound_guard.desk.people.access import Access
@@ -105,7 +105,7 @@ async def give_code(
     return answer
 
 
-@post("/sign-out", needs="read")
+@post("/sign-out", needs=SIGNED_IN)
 async def sign_out(request: Asked, access: GivenAccess) -> Redirect:
     """This session ends."""
     if request.user.session:

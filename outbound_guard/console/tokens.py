@@ -11,7 +11,7 @@ from litestar.exceptions import NotFoundException, PermissionDeniedException
 from litestar.params import Body, FromPath, FromQuery, JSONBody
 from litestar.response import Redirect
 
-from outbound_guard.console.access import Asked
+from outbound_guard.console.access import SIGNED_IN, Asked
 from outbound_guard.console.me import person
 from outbound_guard.console.pages import go, link, page
 from outbound_guard.console.signin import GivenAccess
@@ -93,7 +93,7 @@ async def revoke_any(
     return go(link("/tokens", user=data.user), f"The token {token.name} of {token.user} is revoked.")
 
 
-@post("/me/tokens", needs="read")
+@post("/me/tokens", needs=SIGNED_IN)
 async def make_own(
     request: Asked,
     access: GivenAccess,
@@ -113,14 +113,14 @@ async def make_own(
     return page(request, "users/token.html", name=data.name, value=value, scopes=wanted, until=until)
 
 
-@post("/me/tokens/{id:str}/revoke", needs="read")
+@post("/me/tokens/{id:str}/revoke", needs=SIGNED_IN)
 async def revoke_own(request: Asked, access: GivenAccess, id: FromPath[str]) -> Redirect:
     """Ends a token of one's own."""
     token = await access.tokens.revoke(id, owner=person(request), by=request.user.by)
     return go("/me", f"The token {token.name} is revoked.")
 
 
-@get("/tokens", needs="read")
+@get("/tokens", needs=SIGNED_IN)
 async def tokens_api(
     request: Asked,
     access: GivenAccess,
@@ -135,7 +135,7 @@ async def tokens_api(
     return Tokens(found[:SHOWN], more)
 
 
-@post("/tokens", needs="read")
+@post("/tokens", needs=SIGNED_IN)
 async def make_api(request: Asked, access: GivenAccess, tools: GivenTools, data: JSONBody[NewToken]) -> MadeToken:
     """Makes a token of one's own; for people who are signed in, since a token does not make others."""
     name = person(request)
@@ -146,7 +146,7 @@ async def make_api(request: Asked, access: GivenAccess, tools: GivenTools, data:
     return MadeToken(id_, value)
 
 
-@delete("/tokens/{id:str}", needs="read", status_code=204)
+@delete("/tokens/{id:str}", needs=SIGNED_IN, status_code=204)
 async def revoke_api(request: Asked, access: GivenAccess, id: FromPath[str]) -> None:
     """Ends a token of one's own; with the scope `users`, of anybody."""
     owner = "" if request.user.may("users") else request.user.name

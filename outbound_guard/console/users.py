@@ -19,7 +19,8 @@ from outbound_guard.desk.people.access import Access
 from outbound_guard.desk.people.users import ROLES
 from outbound_guard.ledger.user_queries import User
 
-Role = Literal["viewer", "operator", "admin"]
+Role = Literal["viewer", "operator", "admin", "tenant"]
+Accounts = Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)]
 
 
 class UserList(msgspec.Struct, frozen=True):
@@ -35,12 +36,16 @@ class NewUser(msgspec.Struct, frozen=True):
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     password: Annotated[str, msgspec.Meta(min_length=12, max_length=1024)]
     role: Role = "viewer"
+    accounts: Accounts = ()
+    """Of a tenant: the accounts that it sees, patterns with `*` at the beginning or end among them."""
 
 
 class UserChanges(msgspec.Struct, frozen=True):
     """What is to be different; what is left out stays."""
 
     role: Role | None = None
+    accounts: Accounts | None = None
+    """Of a tenant."""
     state: Literal["active", "disabled"] | None = None
     password: Annotated[str, msgspec.Meta(min_length=12, max_length=1024)] | None = None
 
@@ -50,6 +55,8 @@ class AddForm(msgspec.Struct):
 
     name: str = ""
     role: str = ""
+    accounts: str = ""
+    """One a line."""
     password: str = ""
     again: str = ""
 
@@ -59,8 +66,9 @@ class ChangeForm(msgspec.Struct):
 
     name: str = ""
     what: str = ""
-    """role | password | disable | enable | sign-out | totp-reset | remove"""
+    """role | accounts | password | disable | enable | sign-out | totp-reset | remove"""
     role: str = ""
+    accounts: str = ""
     password: str = ""
     again: str = ""
 
@@ -92,7 +100,8 @@ async def add(
     """Adds a user."""
     if data.password != data.again:
         raise DeskError("the two passwords differ")
-    name = await access.users.add(data.name, data.role, data.password, by=request.user.by)
+    theirs = data.accounts.splitlines()
+    name = await access.users.add(data.name, data.role, data.password, by=request.user.by, accounts=theirs)
     return go("/users", f"{name} can sign in now, as {data.role}.")
 
 
@@ -105,8 +114,11 @@ async def change(
     there = link("/users/one", name=name)
     match data.what:
         case "role":
-            await users.set_role(name, data.role, by=by)
+            await users.set_role(name, data.role, by=by, accounts=data.accounts.splitlines())
             return go(there, f"{name} is {data.role} now, and has to sign in anew.")
+        case "accounts":
+            await users.set_accounts(name, data.accounts.splitlines(), by=by)
+            return go(there, f"{name} sees these accounts now, and has to sign in anew.")
         case "password":
             if data.password != data.again:
                 raise DeskError("the two passwords differ")
@@ -146,15 +158,19 @@ async def user_api(access: GivenAccess, name: FromPath[str]) -> User:
 @post("/users", needs="users")
 async def add_api(request: Asked, access: GivenAccess, data: JSONBody[NewUser]) -> User:
     """Adds a user."""
-    return await _one(access, await access.users.add(data.name, data.role, data.password, by=request.user.by))
+    by = request.user.by
+    name = await access.users.add(data.name, data.role, data.password, by=by, accounts=data.accounts)
+    return await _one(access, name)
 
 
 @patch("/users/{name:str}", needs="users")
 async def change_api(request: Asked, access: GivenAccess, name: FromPath[str], data: JSONBody[UserChanges]) -> User:
-    """Changes a user: role, state or password. Any of them ends the user's sessions."""
+    """Changes a user: role, accounts, state or password. Any of them ends the user's sessions."""
     user, by = await _one(access, name), request.user.by
     if data.role is not None:
-        await access.users.set_role(user.name, data.role, by=by)
+        await access.users.set_role(user.name, data.role, by=by, accounts=data.accounts or ())
+    elif data.accounts is not None:
+        await access.users.set_accounts(user.name, data.accounts, by=by)
     if data.state is not None:
         await (access.users.enable if data.state == "active" else access.users.disable)(user.name, by=by)
     if data.password is not None:

@@ -23,6 +23,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from outbound_guard import __version__
 from outbound_guard.console.access import NOBODY, Asked, Authentication, check_origin, permit, unguarded
 from outbound_guard.console.areas import API, PAGES
+from outbound_guard.console.customers import Desk as CustomersDesk
 from outbound_guard.console.description import description
 from outbound_guard.console.pages import HERE, back, page
 from outbound_guard.console.tools import Tools
@@ -86,10 +87,16 @@ def application(tools: Tools, access: Access) -> Litestar:
         ),
         request_max_body_size=LARGEST,
         state=State({"tools": tools, "access": access, "organisation": _organisation(tools)}),
+        on_startup=[_open_customers],
         on_app_init=[_checked],
         logging_config=None,
         debug=False,
     )
+
+
+def _open_customers(app: Litestar) -> None:
+    # Not before the work begins: a description of the routes needs no ledger.
+    app.state.customers = CustomersDesk(app.state.tools)
 
 
 def _organisation(tools: Tools) -> str:
@@ -143,6 +150,11 @@ async def _with_headers(message: Message, scope: Scope) -> None:
         message["headers"] = headers + [(name, value) for name, value in _HEADERS.items() if name not in there]
 
 
+def _is_tenant(asked: Asked) -> bool:
+    acting = asked.scope.get("user")
+    return acting is not None and acting.may("own")
+
+
 def _is_api(asked: Asked) -> bool:
     return asked.url.path.startswith("/api/") or asked.url.path == "/openapi.json"
 
@@ -156,6 +168,8 @@ def _refused(asked: Asked, error: HTTPException) -> Response[Any]:
     if _is_api(asked):
         headers = {"WWW-Authenticate": "Bearer"} if error.status_code == 401 else None
         return _error(error.status_code, detail, headers)
+    if error.status_code == 403 and asked.url.path == "/" and asked.method == "GET" and _is_tenant(asked):
+        return Redirect("/own", status_code=303)
     if isinstance(error, NotAuthorizedException):
         there = asked.url.path + (f"?{asked.url.query}" if asked.url.query else "")
         where = "/sign-in" + (f"?next={quote(there, safe='')}" if asked.method == "GET" and there != "/" else "")

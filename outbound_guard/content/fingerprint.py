@@ -23,14 +23,17 @@ _NOT_LETTERS = bytes(c for c in range(128) if not chr(c).isalpha())
 _LETTERS_ONLY = bytes(c if c > 127 or chr(c).isalpha() else 32 for c in range(256))
 
 
-def words_of(lower: str, names: frozenset[str]) -> list[str]:
-    """The words of a text in lower case that stay the same in every copy of a mailing."""
+def words_of(lower: str) -> list[str]:
+    """The words of a text in lower case that are no addresses or URLs."""
     words = lower.split(None, MAX_WORDS)[:MAX_WORDS]
     if "@" in lower or "://" in lower:
         words = [word for word in words if "@" not in word and "://" not in word]
-    if not names.isdisjoint(words):
-        words = [word for word in words if word not in names]
     return words
+
+
+def without_names(words: list[str], names: frozenset[str]) -> list[str]:
+    """Those that stay the same in every copy of a mailing, whoever's `names` the recipient's are."""
+    return words if names.isdisjoint(words) else [word for word in words if word not in names]
 
 
 def exact(words: Iterable[str]) -> int:

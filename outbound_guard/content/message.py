@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import re
 
-from outbound_guard.content import address, attachment, charset, fingerprint, html, language, urls
+from outbound_guard.content import address, attachment, charset, urls
 from outbound_guard.content.attachment import Attachment
-from outbound_guard.content.body import Body, read_body
+from outbound_guard.content.body import Bodies, Body, read_body
 from outbound_guard.content.html import Link, View
 from outbound_guard.mail import Headers, domain_of
 
@@ -15,7 +15,6 @@ MAX_HEADER = 65_536
 """Octets of the header that are read."""
 _VERSION = re.compile(r"[\d(\[<;,/:@#+]")
 _ONCE = ("from", "subject", "to", "date", "message-id", "reply-to", "sender", "content-type")
-_NO_VIEW = View("", "", (), 0, 0, 0, "")
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13} | {127})
 
 
@@ -38,23 +37,22 @@ class Message:
     """What a message says. Everything below the header is read at first use and then kept; nothing here raises."""
 
     __slots__ = (
-        "_bare",
+        "_bodies",
         "_body",
         "_content",
         "_defects",
         "_fingerprint",
         "_found",
         "_from",
-        "_lower",
+        "_names",
+        "_reply_to",
         "_subject",
-        "_view",
-        "_words",
-        "_written",
         "headers",
     )
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
+    def __init__(self, content: bytes, bodies: Bodies | None = None) -> None:
+        """`bodies` remembers bodies that were read before."""
+        self._content, self._bodies = content, bodies
         if len(content) <= MAX_HEADER or content.find(b"\r\n\r\n", 0, MAX_HEADER) >= 0 or content[:2] == b"\r\n":
             self.headers = Headers(content)
         else:
@@ -62,13 +60,10 @@ class Message:
             end = content.find(b"\r\n\r\n", MAX_HEADER - 3)
             self.headers.end = end + 4 if end >= 0 else len(content)
         self._from: tuple[str, str, int] | None = None
+        self._reply_to: str | None = None
+        self._names: frozenset[str] | None = None
         self._subject: tuple[str, bool] | None = None
         self._body: Body | None = None
-        self._view: View | None = None
-        self._bare: str | None = None
-        self._lower: str | None = None
-        self._words: list[str] | None = None
-        self._written: list[str] | None = None
         self._found: list[str] | None = None
         self._defects: tuple[str, ...] | None = None
         self._fingerprint: int | None = None
@@ -103,7 +98,9 @@ class Message:
     @property
     def reply_to(self) -> str:
         """The first address of Reply-To, in lower case; empty if there is none."""
-        return address.first(self.headers.get("reply-to"))[0]
+        if self._reply_to is None:
+            self._reply_to = address.first(self.headers.get("reply-to"))[0]
+        return self._reply_to
 
     @property
     def subject(self) -> str:
@@ -131,7 +128,8 @@ class Message:
 
     def _read(self) -> Body:
         if self._body is None:
-            self._body = read_body(self._content, self.headers)
+            read = self._bodies.read if self._bodies is not None else read_body
+            self._body = read(self._content, self.headers)
         return self._body
 
     @property
@@ -157,10 +155,7 @@ class Message:
     @property
     def view(self) -> View:
         """The HTML part as its reader sees it; an empty one if there is no HTML."""
-        if self._view is None:
-            body = self._read()
-            self._view = html.see(body.html) if body.html else _NO_VIEW
-        return self._view
+        return self._read().view
 
     @property
     def text(self) -> str:
@@ -175,9 +170,7 @@ class Message:
     @property
     def lower_text(self) -> str:
         """`text` in lower case."""
-        if self._lower is None:
-            self._lower = self.text.lower()
-        return self._lower
+        return self._read().lower_text
 
     @property
     def language(self) -> str:
@@ -185,13 +178,7 @@ class Message:
 
         HTML counts as it stands between its tags, as for the fingerprint.
         """
-        return language.guess(self._bare_text())
-
-    def _bare_text(self) -> str:
-        if self._bare is None:
-            body = self._read()
-            self._bare = html.source_text(body.lower_html) if body.html else self.lower_text
-        return self._bare
+        return self._read().language
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -203,24 +190,16 @@ class Message:
         """Links whose visible text names another registrable domain than the one they lead to."""
         return tuple(link for link in self.view.links if link.shown and link.misleading)
 
-    def _written_urls(self) -> list[str]:
-        if self._written is None:
-            body = self._read()
-            self._written = urls.find(body.html[: html.HTML_LIMIT]) if body.html else []
-            if body.plain:
-                self._written = list(dict.fromkeys(self._written + urls.find(body.plain)))[: urls.MAX_URLS]
-        return self._written
-
     @property
     def written_hosts(self) -> tuple[str, ...]:
         """The hosts of URLs as they are written in source and text, in lower case, each once: without a tree."""
-        return urls.hosts(self._written_urls())
+        return urls.hosts(self._read().written_urls)
 
     @property
     def urls(self) -> tuple[str, ...]:
         """URLs of HTML source and text without their scheme (`host/path`), each once, at most 100."""
         if self._found is None:
-            self._found = self._written_urls()
+            self._found = self._read().written_urls
             if self.html:
                 self._found = list(self._found)
                 hosts = {url.partition("/")[0].lower() for url in self._found}
@@ -244,22 +223,20 @@ class Message:
     def defects(self) -> tuple[str, ...]:
         """What is malformed or dangerous in the form: names from `content.defects.DEFECTS`, each once."""
         if self._defects is None:
-            body = self._read()
-            found = _header_defects(self) + body.defects
-            if body.html:
-                found += html.defects(body.lower_html, cut=body.html_cut)
-            if "\0" in body.plain:
-                found.append("nul_in_text")
-            self._defects = tuple(dict.fromkeys(found))
+            found = [*_header_defects(self), *self._read().defects]
+            self._defects = tuple(dict.fromkeys(found)) if found else ()
         return self._defects
 
     # The same text again?
 
+    def _recipient(self) -> frozenset[str]:
+        if self._names is None:
+            self._names = address.names(self.headers.get("to"))
+        return self._names
+
     def constant_words(self) -> list[str]:
         """The words of `lower_text`, at most 800, without addresses, URLs and the recipient's name."""
-        if self._words is None:
-            self._words = fingerprint.words_of(self.lower_text, address.names(self.headers.get("to")))
-        return self._words
+        return self._read().constant_words(self._recipient())
 
     @property
     def fingerprint(self) -> int:
@@ -268,17 +245,13 @@ class Message:
         HTML counts as it stands between its tags: a tree of it, which costs more than all the rest, is not built.
         """
         if self._fingerprint is None:
-            if self.html:
-                words = fingerprint.words_of(self._bare_text(), address.names(self.headers.get("to")))
-            else:
-                words = self.constant_words()
-            self._fingerprint = fingerprint.exact(words)
+            self._fingerprint = self._read().fingerprint(self._recipient())
         return self._fingerprint
 
     @property
     def sketch(self) -> tuple[int, ...]:
         """Near-duplicate sketch: see `content.fingerprint`."""
-        return fingerprint.sketch(self.constant_words())
+        return self._read().sketch(self._recipient())
 
 
 def _header_defects(message: Message) -> list[str]:

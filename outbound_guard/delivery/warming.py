@@ -46,7 +46,7 @@ async def sent_of(state: State, addresses: Sequence[str], day: int) -> list[int]
     if not addresses:
         return []
     keys = [key_of(f"sent:{address}", day) for address in addresses]
-    return [int(one or 0) for one in await state.command("MGET", *keys)]
+    return [int(one or 0) for one in await state.get(keys)]
 
 
 def day_of(now: float) -> int:

@@ -64,7 +64,11 @@ class DataReader:
             # Four octets are the longest part of the end that can lie in an earlier chunk.
             self._last = window[-4:]
         if self.fault != "line_end":
-            self._keep(chunk if dot < 0 else window[len(last) - 2 :], stuffed=dot >= 0)
+            if dot == end - len(_END) and len(chunk) >= 3:
+                # No line begins with a dot but the last one, which leaves an empty line: nothing is to be replaced.
+                self._keep(chunk[:-3] + b"\r\n", stuffed=False)
+            else:
+                self._keep(chunk if dot < 0 else window[len(last) - 2 :], stuffed=dot >= 0)
             if end >= 0 and self.overflow is not None and self.fault is None:
                 self._to_disk()
         return end >= 0

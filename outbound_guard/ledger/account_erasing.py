@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, or_, sele
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.case_storing import rebuild
 from outbound_guard.ledger.database import Ledger
+from outbound_guard.ledger.schema import upsert
 from outbound_guard.ledger.storing import count_revision
 from outbound_guard.ledger.traffic_tables import traffic
 
@@ -42,6 +43,10 @@ WHOSE = {
     "standing_history",
     "weight_history",
     "erasure",
+    "outbox",
+    "customer_link",
+    "customer_answer",
+    "customer_release",
 }
 """Tables with an account or a sender in them, all of which are seen to here; a test finds those that are not."""
 
@@ -85,6 +90,20 @@ def note_progress(ledger: Ledger, order: Order) -> None:
     with ledger.connection() as connection:
         counts = msgspec.json.encode(order.counts).decode()
         connection.execute(update(table).where(table.c.id == order.id).values(**fields, counts=counts))
+
+
+def files_gone(ledger: Ledger, order: str) -> set[str]:
+    """The hosts that have removed their files of what is erased by this order."""
+    table = tables.erasure_node
+    with ledger.connection() as connection:
+        return set(connection.execute(select(table.c.node).where(table.c.erasure == order)).scalars())
+
+
+def note_files_gone(ledger: Ledger, order: str, node: str, messages: int) -> None:
+    """Write down that a host has removed its files, and how many messages they were."""
+    row = {"erasure": order, "node": node, "messages": messages}
+    with ledger.connection() as connection:
+        connection.execute(upsert(connection, tables.erasure_node).on_conflict_do_nothing(), [row])
 
 
 def open_held(ledger: Ledger, account: str) -> list[str]:
@@ -136,8 +155,17 @@ def erase_names(ledger: Ledger, account: str, instead: str, before: float, *, ke
             ),
             **{
                 table.name: _delete(connection, table, (table.c.account == account) & (table.c.time <= before))
-                for table in (tables.feedback, tables.suppression, tables.class_change, tables.sender_class)
+                for table in (
+                    tables.feedback,
+                    tables.suppression,
+                    tables.class_change,
+                    tables.sender_class,
+                    tables.customer_link,
+                    tables.customer_answer,
+                    tables.customer_release,
+                )
             },
+            "notices": _notices(connection, account, subjects, before),
             "audit": _audit(connection, subjects, instead, before),
         }
         _lessons(connection, subjects)
@@ -192,6 +220,16 @@ def _notes(connection: Connection, account: str, subjects: Sequence[str], before
     return _delete(connection, table, _of_them(table, account, subjects) & (table.c.time <= before))
 
 
+def _notices(connection: Connection, account: str, subjects: Sequence[str], before: float) -> int:
+    """What was to be told about it, and how that went. What is not told yet will not be."""
+    table, sending = tables.outbox, tables.outbox_sending
+    # Who suspends a sender need not know its account.
+    own = or_(table.c.account == account, and_(table.c.account == "", table.c.sender.in_(subjects[:_NAMES])))
+    of_it = own & (table.c.time <= before)
+    _delete(connection, sending, sending.c.notice.in_(select(table.c.serial).where(of_it)))
+    return _delete(connection, table, of_it)
+
+
 def _directory(connection: Connection, account: str, before: float) -> int:
     entry, mapping = tables.account, tables.sender_account
     created = connection.execute(select(entry.c.created).where(entry.c.account == account)).scalar()
@@ -223,6 +261,9 @@ def _texts(connection: Connection, names: Sequence[str], instead: str) -> int:
     without = _replacing(names, instead)
     changed = _rewrite(connection, tables.audit, ("detail",), names, without)
     changed += _rewrite(connection, tables.bulk_action, ("meant", "reason", "remarks"), names, without)
+    # Who could see the account; a later one of the same name is somebody else's.
+    changed += _rewrite(connection, tables.console_user, ("accounts",), names, without)
+    changed += _rewrite(connection, tables.outbox, ("reason", "data"), names, without)
     event = tables.case_event
     touched = _containing(connection, event, ("text", "changes", "data"), names, (event.c.case_id,))
     changed += _rewrite(connection, event, ("text", "changes", "data"), names, without)

@@ -20,7 +20,7 @@ PORTION = 500
 
 Row = dict[str, Any]
 _json: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
-_JSON = ("recipients", "signals", "limits")
+_JSON = ("recipients", "signals", "limits", "data")
 """Columns with JSON texts."""
 
 
@@ -74,6 +74,10 @@ def about(ledger: Ledger, account: str) -> Iterator[tuple[str, Row]]:
         ("traffic", traffic, traffic.c.account == account),
         ("feedback", tables.feedback, tables.feedback.c.account == account),
         ("suppression", tables.suppression, tables.suppression.c.account == account),
+        ("notice", tables.outbox, tables.outbox.c.account == account),
+        ("customer_link", tables.customer_link, tables.customer_link.c.account == account),
+        ("customer_release", tables.customer_release, tables.customer_release.c.account == account),
+        ("customer_answer", tables.customer_answer, tables.customer_answer.c.account == account),
     )
     for kind, table, which in wanted:
         query = select(table).where(which).order_by(*table.primary_key.columns)

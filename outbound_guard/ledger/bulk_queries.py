@@ -12,7 +12,8 @@ from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.held_queries import AT_ONCE, Search, plain, where
 from outbound_guard.ledger.tables import bulk_action, bulk_item, held
 
-LIVE = ("placed", "running")
+WAITING = "waiting"
+LIVE = (WAITING, "placed", "running")
 _NAMED = 8
 """Accounts, senders and texts that are named in a summary: those with most messages."""
 
@@ -34,11 +35,16 @@ class Bulk(msgspec.Struct, frozen=True, kw_only=True):
     due: float
     """When it is carried out; until then it may be undone."""
     state: str
-    """placed | running | done | undone"""
+    """waiting (for a second person, until `due`) | placed | running | done | undone | refused | expired"""
     changed: float
     changed_by: str
     remarks: tuple[str, ...]
     """What did not go as it should besides single messages."""
+    person: str = ""
+    """Of one that waits or waited for a second person: who cannot be it."""
+    delay: float = 0.0
+    """Likewise: seconds in which it can still be undone once somebody has confirmed it."""
+    confirmed_by: str = ""
     counts: dict[str, int] = {}
     """Messages that are pending, done, gone (not held any more) and failed."""
 
@@ -171,16 +177,35 @@ def due(ledger: Ledger, now: float) -> list[str]:
         return list(connection.execute(query.order_by(bulk_action.c.due)).scalars())
 
 
-def pending(ledger: Ledger, id_: str) -> list[tuple[str, int]]:
-    """The messages of a decision that are still to be seen to, the oldest first, each with its octets."""
+def pending(ledger: Ledger, id_: str, node: str = "", *, also_unknown: bool = True) -> list[tuple[str, int]]:
+    """The messages of a decision that are still to be seen to, the oldest first, each with its octets.
+
+    Of a host, if one is named: those in its spool and, if `also_unknown`, those of which no host is known.
+    """
     query = (
         select(bulk_item.c.id, func.coalesce(held.c.size, 0))
         .select_from(bulk_item.outerjoin(held, held.c.id == bulk_item.c.id))
         .where(bulk_item.c.bulk == id_, bulk_item.c.state == PENDING)
         .order_by(bulk_item.c.id)
     )
+    if node:
+        where = func.coalesce(held.c.node, "")
+        query = query.where(where.in_((node, "")) if also_unknown else where == node)
     with ledger.connection() as connection:
-        return list(connection.execute(query))
+        return [(message, size) for message, size in connection.execute(query)]
+
+
+def pending_at(ledger: Ledger, id_: str) -> dict[str, int]:
+    """How many messages of a decision are still to be seen to, by the host that has them; empty: not known."""
+    where = func.coalesce(held.c.node, "")
+    query = (
+        select(where, func.count())
+        .select_from(bulk_item.outerjoin(held, held.c.id == bulk_item.c.id))
+        .where(bulk_item.c.bulk == id_, bulk_item.c.state == PENDING)
+        .group_by(where)
+    )
+    with ledger.connection() as connection:
+        return dict(connection.execute(query).all())
 
 
 def items(ledger: Ledger, id_: str, states: Sequence[str] = (), *, offset: int = 0, limit: int = 50) -> list[BulkItem]:

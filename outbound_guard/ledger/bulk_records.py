@@ -21,6 +21,10 @@ class BulkPlaced(msgspec.Struct, frozen=True, omit_defaults=True, tag="bulk_plac
     """Unix seconds; until then it may be undone."""
     meant: str = ""
     """Which messages were meant, in words."""
+    person: str = ""
+    """If it waits for a second person, who has decided: a user's name; then `due` is until when it waits."""
+    delay: float = 0.0
+    """Likewise: seconds in which it can be undone after somebody has confirmed it."""
 
 
 class BulkChange(msgspec.Struct, frozen=True, omit_defaults=True, tag="bulk_change"):
@@ -29,8 +33,10 @@ class BulkChange(msgspec.Struct, frozen=True, omit_defaults=True, tag="bulk_chan
     id: str
     time: float
     state: str
-    """running | done | undone"""
+    """placed (a second person has confirmed it) | refused | expired | running | done | undone"""
     by: str = "system"
+    due: float = 0.0
+    """Of placed: when it is carried out."""
     remarks: tuple[str, ...] = ()
     """What did not go as it should besides single messages."""
 

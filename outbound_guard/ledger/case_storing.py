@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import Connection, Table, delete, insert, select
 
 from outbound_guard.ledger import tables
+from outbound_guard.ledger.outbox_storing import of_case_events
 from outbound_guard.ledger.records import CaseCheck, CaseEvent, CaseSubject
 from outbound_guard.ledger.schema import upsert
 
@@ -51,6 +52,7 @@ def case_events(connection: Connection, records: list[CaseEvent]) -> None:
         for r in records
     ]
     connection.execute(upsert(connection, tables.case_event).on_conflict_do_nothing(), rows)
+    of_case_events(connection, records)
     for case in dict.fromkeys(r.case for r in records):
         rebuild(connection, case)
 

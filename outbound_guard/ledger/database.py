@@ -17,6 +17,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
+from outbound_guard.ledger import postgresql
 from outbound_guard.ledger.segments import give_to_owner
 
 FILE = "ledger.sqlite3"
@@ -29,10 +30,16 @@ class LedgerError(Exception):
 
 
 class Ledger:
-    """Opens connections. Any number of readers; one process alone writes (the scribe)."""
+    """Opens connections. Any number of readers; one transaction at a time writes.
+
+    In SQLite one process alone writes. In PostgreSQL the hosts that share the ledger take turns: whatever was read and
+    written in a writer's transaction, no other writer came in between, as in SQLite.
+    """
 
     def __init__(self, url: str, *, writer: bool = False, busy: float = 2.0) -> None:
-        """`url` as SQLAlchemy takes it. `busy`: seconds to wait for a lock of SQLite.
+        """`url` is `sqlite:///PATH` or `postgresql://...`, as libpq takes it.
+
+        `busy`: seconds to wait for a lock of SQLite.
 
         Raises LedgerError if the URL or its driver cannot be used.
         """
@@ -41,18 +48,24 @@ class Ledger:
             if url.startswith("sqlite:///"):
                 self._engine = _sqlite(Path(url.removeprefix("sqlite:///")), writer=writer, busy=busy)
             else:
-                self._engine = create_engine(url, pool_pre_ping=True)
+                self._engine = postgresql.engine(url, writer=writer)
         except (SQLAlchemyError, ImportError) as error:
             raise LedgerError(f"ledger: {_plain(error)}") from error
 
+    @property
+    def shared(self) -> bool:
+        """True if other hosts may have the same ledger."""
+        return self._engine.dialect.name != "sqlite"
+
     @contextlib.contextmanager
-    def connection(self, *, overwrite: bool = False) -> Iterator[Connection]:
+    def connection(self, *, overwrite: bool = False, turn: bool = True) -> Iterator[Connection]:
         """One transaction: committed at the end, rolled back on an error. Raises LedgerError.
 
         With `overwrite` SQLite writes zeros over what is deleted, instead of leaving it in free room of its file.
+        Without `turn` a writer in PostgreSQL does not wait for the others: for a single statement.
         """
         try:
-            with self._engine.begin() as connection:
+            with self._engine.execution_options(turn=turn).begin() as connection:
                 if overwrite and connection.dialect.name == "sqlite":
                     # It stays with the connection, which somebody else uses next.
                     connection.exec_driver_sql("PRAGMA secure_delete = ON")
@@ -97,6 +110,28 @@ class Ledger:
                 connection.close()
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise LedgerError(f"ledger: {_plain(error)}") from error
+
+    def copy_to(self, file: Path) -> None:
+        """Copy SQLite's file as it is at one moment, while others read and write, and look through the copy.
+
+        `file` must not exist. Raises LedgerError, also if the copy is damaged.
+        """
+        try:
+            connection = self._engine.raw_connection()
+            try:
+                _make(file)
+                with contextlib.closing(sqlite3.connect(file)) as copy:
+                    # In one step: a single reading transaction, for which in WAL mode no writer waits.
+                    connection.driver_connection.backup(copy)  # type: ignore[union-attr] # It is sqlite3's.
+                    # Not quick_check, which in SQLite 3.40 complains of tables without rowid whose key is reordered.
+                    (found,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
+                    copy.execute("PRAGMA journal_mode = DELETE")
+            finally:
+                connection.close()
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise LedgerError(f"ledger: {_plain(error)}") from error
+        if found != "ok":
+            raise LedgerError(f"ledger: its copy is damaged: {found}")
 
     def close(self) -> None:
         """Close the connections that are not in use."""

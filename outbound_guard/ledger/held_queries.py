@@ -92,6 +92,8 @@ class HeldRow(msgspec.Struct, frozen=True, kw_only=True):
     changed: float
     changed_by: str
     change_reason: str
+    node: str = ""
+    """The host in whose spool it lies, or lay; empty: not known."""
 
 
 class HeldGroup(msgspec.Struct, frozen=True, kw_only=True):

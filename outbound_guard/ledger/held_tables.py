@@ -52,6 +52,8 @@ held = Table(
     Column("signals", Text, nullable=False, server_default=""),
     # What a search looks through: subject and addresses, with upper and lower case made one.
     Column("search", Text, nullable=False, server_default=""),
+    # The host in whose spool it lies.
+    Column("node", String(255), nullable=False, server_default=""),
     Index("held_state", "state", "received"),
     Index("held_account", "account", "received"),
     Index("held_sender", "sender", "received"),
@@ -82,12 +84,16 @@ bulk_action = Table(
     Column("meant", Text, nullable=False),
     Column("number", Integer, nullable=False),
     Column("due", Double, nullable=False),
-    # placed | running | done | undone
+    # waiting (for a second person) | placed | running | done | undone | refused | expired
     Column("state", String(16), nullable=False),
     Column("changed", Double, nullable=False),
     Column("changed_by", Text, nullable=False),
     # What did not go as it should besides single messages; lines.
     Column("remarks", Text, nullable=False),
+    # Of one that waits, or waited, for a second person: who must not be it, and the seconds to undo it in after that.
+    Column("person", String(64), nullable=False, server_default=""),
+    Column("delay", Double, nullable=False, server_default="0"),
+    Column("confirmed_by", Text, nullable=False, server_default=""),
     Index("bulk_action_state", "state", "due"),
     Index("bulk_action_time", "time"),
 )

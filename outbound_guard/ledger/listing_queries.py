@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, func, insert, select, tuple_, update
 
 from outbound_guard.ledger.database import Ledger
+from outbound_guard.ledger.outbox_storing import of_listings
 from outbound_guard.ledger.schema import upsert
 from outbound_guard.ledger.storing import insert_new
 from outbound_guard.ledger.tables import delivery, listing, listing_history, own_address, revision
@@ -67,6 +68,7 @@ def keep(ledger: Ledger, keys: Sequence[tuple[str, str]], merge: Merge) -> None:
         rows, history = merge(known)
         _put(connection, rows)
         _add(connection, listing_history, history)
+        of_listings(connection, history)
 
 
 def forget_others(ledger: Ledger, subjects: Iterable[str], zones: Iterable[str], now: float) -> None:

@@ -78,10 +78,11 @@ def held_one(ledger: Ledger, id_: str) -> Held | None:
     return _held_of(row) if row else None
 
 
-def held_states(ledger: Ledger) -> dict[str, str]:
-    """State by id of every message that is or was held and is not forgotten yet."""
+def held_states(ledger: Ledger, node: str = "") -> dict[str, str]:
+    """State by id of every message that is or was held and is not forgotten yet; of one host only, if it is named."""
+    query = select(held.c.id, held.c.state)
     with ledger.connection() as connection:
-        return dict(connection.execute(select(held.c.id, held.c.state)).all())
+        return dict(connection.execute(query.where(held.c.node == node) if node else query).all())
 
 
 def decisions(ledger: Ledger, filters: Filters) -> list[dict[str, Any]]:

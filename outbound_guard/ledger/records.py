@@ -10,6 +10,12 @@ from outbound_guard.ledger.bulk_records import BulkChange as BulkChange
 from outbound_guard.ledger.bulk_records import BulkDone as BulkDone
 from outbound_guard.ledger.bulk_records import BulkPlaced as BulkPlaced
 from outbound_guard.ledger.bulk_records import BulkResult as BulkResult
+from outbound_guard.ledger.customer_records import CustomerAnswer as CustomerAnswer
+from outbound_guard.ledger.customer_records import CustomerLink as CustomerLink
+from outbound_guard.ledger.customer_records import CustomerOffence as CustomerOffence
+from outbound_guard.ledger.customer_records import CustomerRelease as CustomerRelease
+from outbound_guard.ledger.outbox_records import Notice as Notice
+from outbound_guard.ledger.outbox_records import NoticeAct as NoticeAct
 from outbound_guard.mail import Signal
 
 
@@ -249,10 +255,12 @@ class UserChange(msgspec.Struct, frozen=True, omit_defaults=True, tag="user"):
     time: float
     name: str
     what: str
-    """added | role | password | disabled | enabled | signed_out | removed, or of the second factor: factor_started |
-    factor_confirmed | factor_off | codes"""
+    """added | role | accounts | password | disabled | enabled | signed_out | removed, or of the second factor:
+    factor_started | factor_confirmed | factor_off | codes"""
     role: str = ""
-    """Of added and role: viewer | operator | admin."""
+    """Of added and role: viewer | operator | admin | tenant."""
+    accounts: tuple[str, ...] = ()
+    """Of added and accounts: the accounts that the user sees, patterns among them; empty: all."""
     password: str = ""
     """Of added and password: the argon2 hash."""
     totp: str = ""
@@ -348,6 +356,12 @@ Record = (
     | Suppression
     | UserChange
     | TokenChange
+    | Notice
+    | NoticeAct
+    | CustomerLink
+    | CustomerAnswer
+    | CustomerOffence
+    | CustomerRelease
 )
 
 _encoder = msgspec.json.Encoder()

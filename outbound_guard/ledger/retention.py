@@ -12,13 +12,14 @@ PORTION = 2000
 """Rows deleted in one transaction, so that new records need not wait long."""
 OPEN = ("held", "quarantine")
 DAY = 86400.0
+SEGMENT_DAYS = 90
+"""So long the names of segments are kept whose host says nothing of them."""
 
 
-def forget(ledger: Ledger, now: float, keep_days: int, keep: Retention, waiting: set[str]) -> None:
+def forget(ledger: Ledger, now: float, keep_days: int, keep: Retention) -> None:
     """Remove what is older than it is kept; `now` in unix seconds, `keep_days` is for decisions. Raises LedgerError.
 
-    Stays: what is held, with its decisions; standings in force. `waiting` are the segments still on disk: their names
-    must be kept.
+    Stays: what is held, with its decisions; standings in force.
     """
 
     def before(days: int) -> float:
@@ -45,18 +46,31 @@ def forget(ledger: Ledger, now: float, keep_days: int, keep: Retention, waiting:
         _delete_oldest(ledger, tables.listing_history, before(keep.listings))
     if keep.traffic:
         _delete(ledger, tables.traffic, tables.traffic.c.hour < int(before(keep.traffic) // 3600))
+    if keep.notices:
+        _forget_notices(ledger, before(keep.notices))
     if keep.cases:
         _forget_cases(ledger, before(keep.cases))
-    _forget_small(ledger, decided, waiting)
+    _delete(ledger, tables.customer_link, tables.customer_link.c.expires < decided)
+    _delete(ledger, tables.customer_answer, tables.customer_answer.c.time < decided)
+    _forget_standings(ledger, decided)
     _forget_seen(ledger, decided)
 
 
 def _forget_bulk(ledger: Ledger, before: float) -> None:
     """Decisions about many that were carried out, or undone, before then."""
     many = tables.bulk_action.c
-    over = and_(many.state.in_(("done", "undone")), many.changed < before)
+    over = and_(many.state.in_(("done", "undone", "refused", "expired")), many.changed < before)
     _delete(ledger, tables.bulk_item, tables.bulk_item.c.bulk.in_(select(many.id).where(over)))
     _delete(ledger, tables.bulk_action, over)
+
+
+def _forget_notices(ledger: Ledger, before: float) -> None:
+    """What was told, or given up; what still waits stays."""
+    notice, sending = tables.outbox.c, tables.outbox_sending.c
+    waits = select(sending.serial).where(sending.notice == notice.serial, sending.state == "waiting")
+    _delete(ledger, tables.outbox, and_(notice.time < before, notice.routed, ~waits.exists()))
+    there = select(notice.serial).where(notice.serial == sending.notice)
+    _delete(ledger, tables.outbox_sending, and_(sending.created < before, ~there.exists()))
 
 
 def _forget_seen(ledger: Ledger, before: float) -> None:
@@ -77,20 +91,30 @@ def _forget_seen(ledger: Ledger, before: float) -> None:
     _delete(ledger, tables.account_seen, idle)
 
 
-def _forget_small(ledger: Ledger, before: float, waiting: set[str]) -> None:
-    """Standings that are over, and the names of segments that cannot come again."""
-    standing, segment = tables.standing, tables.segment
+def forget_segments(ledger: Ledger, now: float, node: str, waiting: set[str]) -> None:
+    """Remove the names of a host's segments that cannot come again. Raises LedgerError.
+
+    `waiting` are those still on its disk: their names must be kept. What hosts leave that are no more goes with time.
+    """
+    segment = tables.segment
+    with ledger.connection() as connection:
+        own = or_(segment.c.node.in_((node, "")), segment.c.taken < now - SEGMENT_DAYS * DAY)
+        names = set(connection.execute(select(segment.c.name).where(own)).scalars()) - waiting
+        if names:
+            connection.execute(
+                delete(segment).where(segment.c.name == bindparam("gone")), [{"gone": name} for name in names]
+            )
+
+
+def _forget_standings(ledger: Ledger, before: float) -> None:
+    """Standings that are over."""
+    standing = tables.standing
     with ledger.connection() as connection:
         over = or_(
             and_(standing.c.change.in_(("resumed", "unlimited", "unpinned")), standing.c.time < before),
             and_(standing.c.until > 0, standing.c.until < before),
         )
         connection.execute(delete(standing).where(over))
-        names = set(connection.execute(select(segment.c.name)).scalars()) - waiting
-        if names:
-            connection.execute(
-                delete(segment).where(segment.c.name == bindparam("gone")), [{"gone": name} for name in names]
-            )
 
 
 def _forget_cases(ledger: Ledger, before: float) -> None:

@@ -1,4 +1,4 @@
-"""The scribe puts the journal into SQL, and forgets what is old. It runs in one process alone.
+"""The scribe puts the journal into SQL, and forgets what is old. It runs in one process of each host alone.
 
 Each sealed segment goes in with one transaction that also notes the segment's name; then its file is removed. After a
 crash in between, the name says that nothing is left to do. While the database is locked, full or down, the segments
@@ -12,7 +12,9 @@ import contextlib
 import fcntl
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,13 +22,16 @@ from outbound_guard.clock import Clock
 from outbound_guard.config.settings import Retention
 from outbound_guard.ledger import segments, storing, tables
 from outbound_guard.ledger.database import BAD_RECORD, Ledger, LedgerError
+from outbound_guard.ledger.nodes import Here, enter
 from outbound_guard.ledger.records import Record, decode, encode
-from outbound_guard.ledger.retention import forget
+from outbound_guard.ledger.retention import forget, forget_segments
 
 BATCH_BYTES = 4 * 1024 * 1024
 BATCH_SEGMENTS = 100
 LONGEST_PAUSE = 30.0
 PRUNE_SECONDS = 3600.0
+ENTER_SECONDS = 5.0
+"""Between two times that this host says it is there."""
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +55,14 @@ class Scribe:
         *,
         keep_days: int = 30,
         keep: Retention | None = None,
+        here: Here | None = None,
+        leads: Callable[[], bool] = lambda: True,
         interval: float = 0.25,
     ) -> None:
         """`keep_days`: how long decisions are kept; `keep`: everything else, as configured by default.
 
-        `interval`: seconds between two looks for new segments.
+        `here` is this host, as the others of a shared ledger know it. `leads` says whether it is the one that forgets
+        what is old. `interval`: seconds between two looks for new segments.
         """
         self.stored = 0
         """Records put into SQL."""
@@ -64,11 +72,15 @@ class Scribe:
         """Last lines cut off by the death of their writer."""
         self.failures = 0
         """Passes that ended because the ledger could not be used."""
+        self.told: Callable[[list[Record]], None] = lambda records: None
+        """Called in the scribe's thread with what was just stored."""
         self._directory = directory
         self._ledger = ledger
         self._clock = clock
         self._keep_days, self._keep = keep_days, keep or Retention()
         self._interval = interval
+        self._here, self._leads = here or Here(name=""), leads
+        self._entered = float("-inf")
         self._lock = -1
         self._migrated = False
         self._well = False
@@ -125,7 +137,9 @@ class Scribe:
         """Forget what is older than it is kept; held mail stays. Raises LedgerError."""
         if self._begin():
             waiting = {path.name for path in segments.sealed(self._directory)}
-            forget(self._ledger, self._clock.now(), self._keep_days, self._keep, waiting)
+            if self._leads():
+                forget(self._ledger, self._clock.now(), self._keep_days, self._keep)
+            forget_segments(self._ledger, self._clock.now(), self._here.name, waiting)
 
     @property
     def ready(self) -> bool:
@@ -178,6 +192,10 @@ class Scribe:
         if not self._migrated:
             self._ledger.migrate()
             self._migrated = True
+        now = self._clock.now()
+        if self._here.name and not 0 <= now - self._entered < ENTER_SECONDS:
+            enter(self._ledger, self._here)
+            self._entered = now
         return True
 
     def _read(self, path: Path, data: bytes) -> _Segment:
@@ -206,11 +224,12 @@ class Scribe:
         with self._ledger.connection() as connection:
             known = storing.taken(connection, [segment.path.name for segment in batch])
             new = [segment for segment in batch if segment.path.name not in known]
-            rows = [{"name": segment.path.name, "taken": self._clock.now()} for segment in new]
+            rows = [self._row(segment.path.name) for segment in new]
             storing.insert_new(connection, tables.segment, rows)
-            storing.store(connection, (record for segment in new for record in segment.records))
+            storing.store(connection, (record for segment in new for record in segment.records), self._here.name)
             for segment in new:
                 self._reject(segment.path.name, segment.bad)
+        self.told([record for segment in new for record in segment.records])
         self.stored += sum(len(segment.records) for segment in new)
         self.rejected += sum(len(segment.bad) for segment in new)
 
@@ -221,17 +240,20 @@ class Scribe:
         with self._ledger.connection() as connection:
             if storing.taken(connection, [name]):
                 return
-            storing.insert_new(connection, tables.segment, [{"name": name, "taken": self._clock.now()}])
+            storing.insert_new(connection, tables.segment, [self._row(name)])
             for record in segment.records:
                 try:
                     with connection.begin_nested():
-                        storing.store(connection, [record])
+                        storing.store(connection, [record], self._here.name)
                 except BAD_RECORD as error:
                     log.error("a record cannot be stored: %s", type(error).__name__)
                     bad.append(encode(record))
             self._reject(name, bad)
         self.stored += len(segment.records) + len(segment.bad) - len(bad)
         self.rejected += len(bad)
+
+    def _row(self, name: str) -> dict[str, Any]:
+        return {"name": name, "taken": self._clock.now(), "node": self._here.name}
 
     def _reject(self, name: str, bad: list[bytes]) -> None:
         """Put lines aside. Done before the commit; done again after a crash, it writes the same file."""

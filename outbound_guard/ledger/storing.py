@@ -19,8 +19,15 @@ from outbound_guard.ledger.account_storing import (
 from outbound_guard.ledger.bulk_storing import bulk_changes, bulk_done, bulk_placed
 from outbound_guard.ledger.case_storing import case_events
 from outbound_guard.ledger.class_storing import class_changes
+from outbound_guard.ledger.customer_storing import (
+    customer_answers,
+    customer_links,
+    customer_offences,
+    customer_releases,
+)
 from outbound_guard.ledger.feedback_storing import feedbacks, suppressions
 from outbound_guard.ledger.held_columns import OPEN, SHOWN, shown_of
+from outbound_guard.ledger.outbox_storing import notice_acts, notices, of_decisions, of_standings
 from outbound_guard.ledger.records import (
     AccountEntry,
     Audit,
@@ -29,12 +36,18 @@ from outbound_guard.ledger.records import (
     BulkPlaced,
     CaseEvent,
     ClassChange,
+    CustomerAnswer,
+    CustomerLink,
+    CustomerOffence,
+    CustomerRelease,
     Decision,
     Delivered,
     Erasure,
     Feedback,
     HeldChange,
     Note,
+    Notice,
+    NoticeAct,
     Record,
     Standing,
     Suppression,
@@ -59,6 +72,8 @@ KINDS = {
     "pinned": "pin",
     "unpinned": "pin",
 }
+_MESSAGE_ID = 500
+"""Characters of a Message-ID that are kept."""
 _IDS = 500
 """Ids in one question."""
 _json = msgspec.json.Encoder().encode
@@ -66,11 +81,17 @@ _signals: msgspec.json.Decoder[tuple[Signal, ...]] = msgspec.json.Decoder(tuple[
 _strings: msgspec.json.Decoder[tuple[str, ...]] = msgspec.json.Decoder(tuple[str, ...])
 
 
-def store(connection: Connection, records: Iterable[Record]) -> None:
-    """Put records in, kind by kind. Raises what the database raises; the caller rolls back."""
+def store(connection: Connection, records: Iterable[Record], node: str = "") -> None:
+    """Put records in, kind by kind. Raises what the database raises; the caller rolls back.
+
+    `node`: the host whose records they are, and in whose spool the messages lie that they are about.
+    """
     sorted_: dict[type, list[Any]] = {}
     for record in records:
         sorted_.setdefault(type(record), []).append(record)
+    for type_, placing in _PLACING.items():
+        if type_ in sorted_:
+            placing(connection, sorted_[type_], node)
     for type_, storing in _STORING.items():
         if type_ in sorted_:
             storing(connection, sorted_[type_])
@@ -101,7 +122,8 @@ def _insert_many(connection: Connection, table: Table, rows: list[tuple[Any, ...
         connection.execute(statement, named)
 
 
-def _decisions(connection: Connection, records: list[Decision]) -> None:
+def _decisions(connection: Connection, records: list[Decision], node: str) -> None:
+    of_decisions(connection, records)
     new = unknown_yet(connection, records)
     rows = [
         (
@@ -116,7 +138,8 @@ def _decisions(connection: Connection, records: list[Decision]) -> None:
             r.mail_from,
             _json(r.recipients).decode(),
             r.subject,
-            r.message_id,
+            # Whoever writes it chooses its length, and PostgreSQL has indexes for 2,700 octets at most.
+            r.message_id[:_MESSAGE_ID],
             r.size,
             r.action,
             r.score,
@@ -127,6 +150,7 @@ def _decisions(connection: Connection, records: list[Decision]) -> None:
             r.answered,
             r.source_address,
             r.text,
+            node,
         )
         for r in records
     ]
@@ -138,15 +162,15 @@ def _decisions(connection: Connection, records: list[Decision]) -> None:
     count_decisions(connection, new)
     held = [r for r in records if r.state in ("held", "quarantine")]
     if held:
-        _held_new(connection, held)
+        _held_new(connection, held, node)
 
 
-def _held_new(connection: Connection, records: list[Decision]) -> None:
+def _held_new(connection: Connection, records: list[Decision], node: str) -> None:
     statement = upsert(connection, tables.held)
     # A change may have come first, for example a release within a second: then its state stays.
     statement = statement.on_conflict_do_update(
         index_elements=["id"],
-        set_={name: statement.excluded[name] for name in ("received", "account", "sender", *SHOWN)},
+        set_={name: statement.excluded[name] for name in ("received", "account", "sender", "node", *SHOWN)},
     )
     connection.execute(
         statement,
@@ -162,6 +186,7 @@ def _held_new(connection: Connection, records: list[Decision]) -> None:
                 "reason": r.reason,
                 "due": r.due,
                 "open": True,
+                "node": node,
             }
             | shown_of(r.account, r.sender, r.mail_from, r.recipients, r.subject, r.signals)
             | {"action": r.action, "score": r.score, "size": r.size, "text": r.text}
@@ -170,11 +195,13 @@ def _held_new(connection: Connection, records: list[Decision]) -> None:
     )
 
 
-def _held_changes(connection: Connection, records: list[HeldChange]) -> None:
+def _held_changes(connection: Connection, records: list[HeldChange], node: str) -> None:
     statement = upsert(connection, tables.held)
+    # Who changes it has its file, which may have come from another host's spool.
+    changing = ("state", "changed", "changed_by", "reason", "due", "open", "node")
     statement = statement.on_conflict_do_update(
         index_elements=["id"],
-        set_={name: statement.excluded[name] for name in ("state", "changed", "changed_by", "reason", "due", "open")},
+        set_={name: statement.excluded[name] for name in changing},
         where=tables.held.c.changed <= statement.excluded.changed,
     )
     connection.execute(
@@ -192,6 +219,7 @@ def _held_changes(connection: Connection, records: list[HeldChange]) -> None:
                 "reason": r.reason,
                 "due": r.due,
                 "open": r.to in OPEN,
+                "node": node,
             }
             for r in records
         ],
@@ -243,6 +271,7 @@ def _standings(connection: Connection, records: list[Standing]) -> None:
         }
         for r in records
     ]
+    of_standings(connection, records)
     connection.execute(tables.standing_history.insert(), rows)
     statement = upsert(connection, tables.standing)
     changing = ("change", "account", "time", "by", "reason", "until", "limits", "pool")
@@ -275,9 +304,11 @@ def taken(connection: Connection, names: list[str]) -> set[str]:
     return set(connection.execute(select(table.c.name).where(table.c.name.in_(names))).scalars())
 
 
-_STORING: dict[type, Callable[[Connection, list[Any]], None]] = {
+_PLACING: dict[type, Callable[[Connection, list[Any], str], None]] = {
     Decision: _decisions,
     HeldChange: _held_changes,
+}
+_STORING: dict[type, Callable[[Connection, list[Any]], None]] = {
     Delivered: _deliveries,
     Standing: _standings,
     ClassChange: class_changes,
@@ -294,4 +325,10 @@ _STORING: dict[type, Callable[[Connection, list[Any]], None]] = {
     BulkChange: bulk_changes,
     UserChange: user_changes,
     TokenChange: token_changes,
+    Notice: notices,
+    NoticeAct: notice_acts,
+    CustomerLink: customer_links,
+    CustomerAnswer: customer_answers,
+    CustomerOffence: customer_offences,
+    CustomerRelease: customer_releases,
 }

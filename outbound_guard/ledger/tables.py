@@ -26,11 +26,19 @@ from outbound_guard.ledger.account_tables import erasure as erasure
 from outbound_guard.ledger.account_tables import sender_seen as sender_seen
 from outbound_guard.ledger.class_tables import class_change as class_change
 from outbound_guard.ledger.class_tables import sender_class as sender_class
+from outbound_guard.ledger.customer_tables import customer_answer as customer_answer
+from outbound_guard.ledger.customer_tables import customer_link as customer_link
+from outbound_guard.ledger.customer_tables import customer_release as customer_release
 from outbound_guard.ledger.feedback_tables import feedback as feedback
 from outbound_guard.ledger.feedback_tables import suppression as suppression
 from outbound_guard.ledger.held_tables import bulk_action as bulk_action
 from outbound_guard.ledger.held_tables import bulk_item as bulk_item
 from outbound_guard.ledger.held_tables import held as held
+from outbound_guard.ledger.node_tables import erasure_node as erasure_node
+from outbound_guard.ledger.node_tables import lease as lease
+from outbound_guard.ledger.node_tables import node as node
+from outbound_guard.ledger.outbox_tables import outbox as outbox
+from outbound_guard.ledger.outbox_tables import outbox_sending as outbox_sending
 from outbound_guard.ledger.schema import SERIAL, only
 from outbound_guard.ledger.schema import metadata as metadata
 from outbound_guard.ledger.traffic_tables import held_change as held_change
@@ -67,6 +75,8 @@ decision = Table(
     Column("source_address", String(64), nullable=False, server_default=""),
     # The fingerprint of the text, 16 hexadecimal digits; empty if there is none.
     Column("text", String(16), nullable=False, server_default=""),
+    # The host that took it, and in whose spool it lies if it is queued.
+    Column("node", String(255), nullable=False, server_default=""),
     Index("decision_received", "received"),
     Index("decision_account", "account", "received"),
     Index("decision_sender", "sender", "received"),
@@ -186,6 +196,8 @@ segment = Table(
     metadata,
     Column("name", String(255), primary_key=True),
     Column("taken", Double, nullable=False),
+    # On whose disk it was.
+    Column("node", String(255), nullable=False, server_default=""),
 )
 
 # Grows whenever standings or the directory change, so that the copies in memory know when to read them again.

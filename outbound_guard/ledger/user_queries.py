@@ -13,6 +13,8 @@ from sqlalchemy import RowMapping, and_, func, select
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.user_tables import console_recovery, console_session, console_token, console_user
 
+_strings: msgspec.json.Decoder[tuple[str, ...]] = msgspec.json.Decoder(tuple[str, ...])
+
 SESSION_ID = 16
 """Hexadecimal digits of a session's key that name it to people; with these nobody can sign in."""
 
@@ -34,7 +36,7 @@ class User(msgspec.Struct, frozen=True):
 
     name: str
     role: str
-    """viewer | operator | admin"""
+    """viewer | operator | admin | tenant"""
     state: str
     """active | disabled"""
     second_factor: bool
@@ -44,6 +46,8 @@ class User(msgspec.Struct, frozen=True):
     changed: float
     seen: float
     """Unix seconds; `seen` is the last time somebody signed in, 0 if nobody ever did."""
+    accounts: tuple[str, ...] = ()
+    """Of a tenant: the accounts that it sees, patterns among them."""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -68,6 +72,7 @@ class OpenSession(msgspec.Struct, frozen=True):
     role: str
     seen: float
     csrf: str
+    accounts: tuple[str, ...] = ()
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -99,6 +104,7 @@ class OpenToken(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...]
     hash: str
     used: float
+    accounts: tuple[str, ...] = ()
 
 
 def credentials(ledger: Ledger, name: str) -> Credentials | None:
@@ -142,13 +148,13 @@ def open_session(ledger: Ledger, key: str, now: float, idle_before: float) -> Op
     """The session of this key, if it has not ended and its user may sign in."""
     session, user = console_session.c, console_user.c
     query = (
-        select(session.key, session.user, user.role, session.seen, session.csrf)
+        select(session.key, session.user, user.role, session.seen, session.csrf, user.accounts)
         .select_from(console_session.join(console_user, user.name == session.user))
         .where(session.key == key, session.expires > now, session.seen > idle_before, user.state == "active")
     )
     with ledger.connection() as connection:
         row = connection.execute(query).first()
-    return OpenSession(*row) if row else None
+    return OpenSession(*row[:5], _strings.decode(row[5])) if row else None
 
 
 def sessions(ledger: Ledger, user: str, now: float, idle_before: float) -> list[Session]:
@@ -167,7 +173,7 @@ def open_token(ledger: Ledger, id_: str, now: float) -> OpenToken | None:
     """The token of this id, if it is good now and its maker may sign in."""
     token, user = console_token.c, console_user.c
     query = (
-        select(token.id, token.name, token.user, user.role, token.scopes, token.hash, token.used)
+        select(token.id, token.name, token.user, user.role, token.scopes, token.hash, token.used, user.accounts)
         .select_from(console_token.join(console_user, user.name == token.user))
         .where(token.id == id_, token.revoked == 0, user.state == "active")
         .where((token.expires == 0) | (token.expires > now))
@@ -176,7 +182,8 @@ def open_token(ledger: Ledger, id_: str, now: float) -> OpenToken | None:
         row: Any = connection.execute(query).first()
     if row is None:
         return None
-    return OpenToken(row.id, row.name, row.user, row.role, tuple(row.scopes.split()), row.hash, row.used)
+    accounts = _strings.decode(row.accounts)
+    return OpenToken(row.id, row.name, row.user, row.role, tuple(row.scopes.split()), row.hash, row.used, accounts)
 
 
 def tokens(ledger: Ledger, user: str = "", *, id_: str = "", limit: int = 0, offset: int = 0) -> list[Token]:
@@ -211,6 +218,7 @@ def _user(row: RowMapping) -> User:
         created=row["created"],
         changed=row["changed"],
         seen=row["seen"],
+        accounts=_strings.decode(row["accounts"]),
     )
 
 

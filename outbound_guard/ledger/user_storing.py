@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 
 from outbound_guard.ledger.database import Ledger
@@ -16,7 +17,7 @@ from outbound_guard.ledger.records import TokenChange, UserChange
 from outbound_guard.ledger.schema import upsert
 from outbound_guard.ledger.user_tables import console_recovery, console_session, console_token, console_user
 
-_ENDING = ("password", "role", "disabled", "removed", "signed_out")
+_ENDING = ("password", "role", "accounts", "disabled", "removed", "signed_out")
 """Changes after which everybody has to sign in anew: what a session may do was decided by what is no longer so."""
 
 
@@ -152,6 +153,7 @@ def _add(connection: Connection, record: UserChange) -> None:
         created=record.time,
         changed=record.time,
         seen=0.0,
+        accounts=_list(record.accounts),
     )
     changed = {column.name: statement.excluded[column.name] for column in console_user.columns if column.name != "name"}
     free = and_(console_user.c.state == "removed", console_user.c.changed < record.time)
@@ -164,7 +166,10 @@ def _change(connection: Connection, record: UserChange) -> bool:
     values: dict[str, Any] = {}
     match record.what:
         case "role":
-            values = {"role": record.role}
+            values = {"role": record.role, "accounts": _list(record.accounts)}
+        case "accounts":
+            which.append(user.role == "tenant")
+            values = {"accounts": _list(record.accounts)}
         case "password":
             values = {"password": record.password}
         case "disabled":
@@ -187,6 +192,10 @@ def _change(connection: Connection, record: UserChange) -> bool:
         which.append(or_(user.role != "admin", user.state != "active", admins > 1))
     statement = update(console_user).where(*which).values(**values, changed=record.time)
     return connection.execute(statement).rowcount == 1
+
+
+def _list(accounts: tuple[str, ...]) -> str:
+    return msgspec.json.encode(accounts).decode()
 
 
 def _recovery(connection: Connection, record: UserChange) -> None:

@@ -26,6 +26,8 @@ console_user = Table(
     Column("created", Double, nullable=False),
     Column("changed", Double, nullable=False),
     Column("seen", Double, nullable=False),
+    # The accounts that a user sees, patterns among them, as a JSON list; empty: all.
+    Column("accounts", Text, nullable=False, server_default="[]"),
 )
 
 # Codes for when the second factor is lost: hashes. `used` 0: not yet.

@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz over HTTP, answered by threads, never by a process that takes mail."""
+"""/metrics, /healthz, /readyz and /readyz/mail over HTTP, answered by threads, never by a process that takes mail."""
 
 from __future__ import annotations
 
@@ -19,12 +19,20 @@ from outbound_guard.metrics.files import exposition
 class MetricsServer:
     """The listening server; `address` holds its real port."""
 
-    def __init__(self, host: str, port: int, folder: Path, ready: Callable[[], tuple[bool, str]]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        folder: Path,
+        ready: Callable[[], tuple[bool, str]],
+        taking: Callable[[], tuple[bool, str]] | None = None,
+    ) -> None:
         """Bind (port 0: any free one) and start. `folder` holds the metrics' files. Raises OSError.
 
-        `ready` is called from other threads; it says whether the service is complete, and what is missing.
+        Both are called from other threads: `ready` says whether the service is complete, and what is missing; `taking`
+        whether mail is taken, be it without some other part (without it: the same as `ready`).
         """
-        self._folder, self._ready = folder, ready
+        self._folder, self._ready, self._taking = folder, ready, taking or ready
         self._server = (_Server6 if ":" in host else _Server)((host, port), _Handler)
         self._server.set_app(self._answer)
         self.address = f"{f'[{host}]' if ':' in host else host}:{self._server.server_port}"
@@ -47,8 +55,8 @@ class MetricsServer:
                 status, body, kind = "200 OK", exposition(self._folder), CONTENT_TYPE_LATEST
             case "/healthz":
                 status, body = "200 OK", b"ok\n"
-            case "/readyz":
-                good, why = self._ready()
+            case "/readyz" | "/readyz/mail" as path:
+                good, why = self._ready() if path == "/readyz" else self._taking()
                 status, body = ("200 OK" if good else "503 Service Unavailable"), f"{why}\n".encode()
             case _:
                 status, body = "404 Not Found", b"there are /metrics, /healthz and /readyz\n"

@@ -32,6 +32,7 @@ TABLE = (
     Metric("held_total", "counter", ("reason",), "Messages put on hold or in quarantine, by code word"),
     Metric("suspensions_total", "counter", ("reason",), "Senders and accounts suspended, by code word"),
     Metric("signal_factor", "livemostrecent", ("signal",), "What decisions about held mail made of a signal's weight"),
+    Metric("identity_headers_total", "counter", ("result",), "Signed identity headers, by what became of them"),
     # Sessions.
     Metric("sessions", "livesum", (), "SMTP sessions open now"),
     Metric("smtp_sessions_total", "counter", ("listener",), "SMTP sessions opened"),
@@ -77,6 +78,9 @@ TABLE = (
     Metric("own_addresses_objectionable", "livemostrecent", (), "Source addresses with wrong reverse DNS, name or SPF"),
     Metric("cases_open", "livemostrecent", ("stage",), "Open cases by stage"),
     Metric("cases_overdue", "livemostrecent", ("stage",), "Open cases whose stage has taken longer than it should"),
+    Metric("customer_answers_total", "counter", ("answer",), "Answers of customers: me, not_me, undone"),
+    Metric("customer_released_total", "counter", (), "Messages that customers have released themselves"),
+    Metric("customer_reoffences_total", "counter", (), "Senders that offended within a day after such a release"),
     Metric("cases_opened_total", "counter", (), "Cases opened"),
     Metric("cases_reopened_total", "counter", (), "Cases opened again because a listing came back"),
     # The parts it stands on.
@@ -84,18 +88,24 @@ TABLE = (
     Metric("state_errors_total", "counter", ("kind",), "Calls to the store of counters that failed"),
     Metric("state_dropped_total", "counter", (), "Records meant for the store of counters that were lost"),
     Metric("ledger_up", "livemin", (), "1 while the ledger can be written"),
+    Metric("ledger_leads", "livemax", (), "1 while this host does what one host of a shared ledger does alone"),
     Metric("ledger_backlog_segments", "livesum", (), "Segments of the journal waiting to be put into the ledger"),
     Metric("ledger_written_total", "counter", (), "Records written to the ledger"),
     Metric("ledger_rejected_total", "counter", (), "Records that the ledger cannot store; they lie in rejected/"),
     Metric("journal_errors_total", "counter", (), "Writes of the journal that failed; its lines are tried again"),
     Metric("journal_lost_total", "counter", (), "Records given up while the journal could not be written"),
     Metric("recording_lost_total", "counter", (), "Transactions and answers left out of the recorded traffic"),
+    # Notices.
+    Metric("notices_total", "counter", ("route", "result"), "Tries to send a notice, by route and result"),
+    Metric("notices_waiting", "livemostrecent", ("route",), "Notices that are to be sent, by route"),
+    Metric("notices_oldest_age", "livemostrecent", (), "Seconds the oldest notice that is overdue has waited"),
     # The console.
     Metric("held_expiring", "livemostrecent", (), "Held messages that wait for a person and end soon"),
     Metric("console_sign_ins_total", "counter", ("result",), "Tries to sign in to the console, by result"),
     # Processes.
     Metric("processes", "livesum", ("role",), "Processes that are ready"),
     Metric("restarts_total", "counter", ("role",), "Processes that ended unasked and were started again"),
+    Metric("data_dir_free_bytes", "livemostrecent", (), "Octets free on the disk of data_dir, for the service's user"),
     Metric("draining", "livemostrecent", (), "While the node is being drained: messages that are still queued"),
     Metric("config_reloads_total", "counter", ("result",), "Reloads of configuration and policy: ok or refused"),
 )

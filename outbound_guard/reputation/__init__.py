@@ -7,7 +7,6 @@ mail goes on.
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from asyncio import Future
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 import msgspec
 
 from outbound_guard.mail import Sender, domain_of
-from outbound_guard.reputation.keys import hashed, keeper_of, keys_of
+from outbound_guard.reputation.keys import hashed, hashed_all, keeper_of, keys_of, tag
 from outbound_guard.reputation.memory import (
     NO_PROFILE,
     NOTHING,
@@ -125,12 +124,11 @@ class Reputation:
         """
         sender = seen.sender
         keys = keys_of(sender)
-        hashes = [
-            b"" if value is None else hashed(kind + value) for kind, value in zip(TRAITS, seen.traits, strict=True)
-        ]
-        hashes += [hashed("rcpt" + address.lower()) for address in seen.recipients[:_RECIPIENTS_KNOWN]]
+        texts = ["" if value is None else kind + value for kind, value in zip(TRAITS, seen.traits, strict=True)]
+        texts += ["rcpt" + address.lower() for address in seen.recipients[:_RECIPIENTS_KNOWN]]
         domains = list(dict.fromkeys(map(domain_of, seen.recipients)))[:_DOMAINS_KNOWN]
-        hashes += [hashed("domain" + domain) for domain in domains]
+        texts += ["domain" + domain for domain in domains]
+        hashes = hashed_all(texts)
         arguments = [_LOOK_UP.pack(seen.now, count, min(len(seen.recipients), 65_535), len(domains)), *hashes]
         try:
             remembering = self._state.start(self._recall, keys, arguments)
@@ -183,7 +181,8 @@ class Reputation:
         company = (*[(b"~%x" % value, sender.account) for value in sketch], *shared.values())
         try:
             asked = [self._ask(name, member, _STRANGERS_KEPT, count=count) for name, member in company]
-            found = [Company(*told) for told in await asyncio.gather(*asked)]
+            # All are on their way; whichever is awaited first, they come together.
+            found = [Company(*await told) for told in asked]
         except StateDown:
             return memory
         near = sorted(found[: len(sketch)], key=lambda company: (company.hot, company.senders))
@@ -270,7 +269,8 @@ class Reputation:
 
     async def pardon(self, sender: str, account: str, now: float, *, mistake: bool) -> None:
         """Forget the suspicion against a sender (and its account) and lift the suspension. Raises StateDown."""
-        one, all_ = b"p:{%b}:%b" % (account.encode(), sender.encode()), b"p:{%b}" % account.encode()
+        all_ = b"p:" + tag(account)
+        one = b"%b:%b" % (all_, sender.encode())
         await self._state.call(self._pardon, [one], [repr(now), 1 if mistake else 0])
         # A mistake about one mailbox says nothing about the others of the account.
         await self._state.call(self._pardon, [all_], [repr(now), 0])

@@ -243,8 +243,17 @@ class Memory(msgspec.Struct, frozen=True):
     def habit(self, trait: str) -> tuple[float, float]:
         """How often the trait was seen in calm times, and how often it was new then."""
         place = _HABIT[trait]
-        seen, new = self.keeper[place : place + 2]
-        return seen, new
+        profile = self.account if self.keeps == "account" else self.sender
+        return profile[place], profile[place + 1]
+
+    def shown(self, trait: str) -> tuple[bool, float, float] | None:
+        """`is_new` and `habit` together, or None if the message does not show the trait: asked many times a message."""
+        at = _TRAIT[trait]
+        if self.hashes and not self.hashes[at]:
+            return None
+        place = _HABIT[trait]
+        profile = self.account if self.keeps == "account" else self.sender
+        return self.new_traits[at], profile[place], profile[place + 1]
 
 
 NOTHING = Memory(NO_PROFILE, NO_PROFILE, NO_TRAFFIC, NO_TRAFFIC, available=False)

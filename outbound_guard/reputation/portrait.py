@@ -13,6 +13,7 @@ import msgspec
 
 from outbound_guard.reputation import Reputation
 from outbound_guard.reputation.classes import Circumstances, Class, class_of, together
+from outbound_guard.reputation.keys import tag
 from outbound_guard.reputation.memory import decode_profile, decode_traffic, recent, sums
 
 _AT_ONCE = 500
@@ -54,7 +55,7 @@ async def portraits(memory: Reputation, whom: Sequence[tuple[str, str]]) -> list
     for start in range(0, len(whom), _AT_ONCE):
         names = [_name(account, sender) for account, sender in whom[start : start + _AT_ONCE]]
         keys = [letter + name for name in names for letter in (b"p:", b"t:")]
-        packed = await memory.state.command("MGET", *keys)
+        packed = await memory.state.get(keys)
         found += [
             Portrait(decode_profile(profile), decode_traffic(traffic))
             for profile, traffic in zip(packed[::2], packed[1::2], strict=True)
@@ -73,17 +74,11 @@ def class_of_account(
 
 async def keys_of_account(memory: Reputation, account: str) -> AsyncIterator[bytes]:
     """Every key that is kept of an account and its senders. It looks at all keys of the store. Raises StateDown."""
-    begin = b"{%b}" % account.encode()
-    cursor: bytes | int = 0
-    while True:
-        pattern = b"?:" + begin.decode().translate(_GLOB).encode() + b"*"
-        cursor, keys = await memory.state.command("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-        for key in keys:
-            # A name may go on where this one ends, if somebody has put a brace into it.
-            if key[2 + len(begin) : 3 + len(begin)] in (b"", b":"):
-                yield key
-        if int(cursor) == 0:
-            break
+    begin = tag(account)
+    async for key in memory.state.scan(b"?:" + begin.decode().translate(_GLOB).encode() + b"*"):
+        # A name may go on where this one ends, if somebody has put a brace into it.
+        if key[2 + len(begin) : 3 + len(begin)] in (b"", b":"):
+            yield key
     for letter in (b"c", b"ch"):
         key = b"%b:{&%b}" % (letter, account.encode())
         if await memory.state.command("EXISTS", key):
@@ -97,15 +92,15 @@ async def erase(memory: Reputation, account: str) -> int:
     async for key in keys_of_account(memory, account):
         some.append(key)
         if len(some) >= _AT_ONCE:
-            gone += await memory.state.command("UNLINK", *some)
+            gone += await memory.state.remove(some)
             some = []
-    return gone + (await memory.state.command("UNLINK", *some) if some else 0)
+    return gone + await memory.state.remove(some)
 
 
 async def forget_log(memory: Reputation) -> None:
     """Have the store write its append-only file anew, so that what was removed is not in there. Raises StateError."""
-    await memory.state.command("BGREWRITEAOF")
+    await memory.state.everywhere("BGREWRITEAOF")
 
 
 def _name(account: str, sender: str) -> bytes:
-    return b"{%b}:%b" % (account.encode(), sender.encode()) if sender else b"{%b}" % account.encode()
+    return b"%b:%b" % (tag(account), sender.encode()) if sender else tag(account)

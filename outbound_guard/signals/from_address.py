@@ -40,10 +40,10 @@ def look(view: View, settings: Settings) -> Finding | None:
     weight, reasons = 0.0, []
     values = (("from", message.from_address), ("name", message.display_name), ("reply", message.reply_to))
     for trait, value in values:
-        if not value or not memory.has(trait):
+        shown = memory.shown(trait) if value else None
+        if shown is None:
             continue
-        seen, new = memory.habit(trait)
-        is_new = memory.is_new(trait)
+        is_new, seen, new = shown
         part = novelty.weight(is_new, seen, new, stranger=settings.stranger, prior=settings.prior)
         weight += part
         if is_new and part > 0.05:

@@ -19,7 +19,7 @@ class StateDown(StateError):  # noqa: N818 - It is a condition rather than a mis
 
 
 class Script:
-    """A Lua script and its SHA-1, by which the server knows it."""
+    """A Lua script and its SHA-1, by which the server knows it. All keys of one call must lie in one hash slot."""
 
     __slots__ = ("sha", "text")
 
@@ -31,7 +31,7 @@ class Script:
 class Sent:
     """What a reply is waited for."""
 
-    __slots__ = ("args", "deadline", "future", "keys", "script")
+    __slots__ = ("args", "deadline", "future", "keys", "moves", "script")
 
     def __init__(
         self,
@@ -48,11 +48,20 @@ class Sent:
         """To be loaded if the server does not know it; None: not (again)."""
         self.keys = keys
         self.args = args
+        """Of a command without a script: its words."""
+        self.moves = 0
+        """How often a cluster has sent it elsewhere."""
 
     @property
     def is_record(self) -> bool:
         """True if it was written behind; the loading of a script has no keys."""
         return self.future is None and bool(self.keys)
+
+    def fail(self, error: StateError) -> None:
+        """Tell whoever waits for it, and may have given up already."""
+        if self.future is not None and not self.future.done():
+            self.future.set_exception(error)
+            self.future.exception()
 
 
 def evalsha(script: Script, keys: Sequence[Value], args: Sequence[Value]) -> bytes:

@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import hiredis
 from redis import exceptions
 from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import parse_url
-
-from outbound_guard.config import ConfigError
 
 FAILURES = (exceptions.RedisError, OSError, TimeoutError)
 """What opening a wire or talking over it raises."""
@@ -91,19 +88,11 @@ class Wire(asyncio.Protocol):
         on_lost()
 
 
-def check_url(url: str) -> None:
-    """Raises ConfigError if the URL cannot be used."""
-    scheme = url.partition("://")[0]
-    if scheme in ("redis+sentinel", "redis+cluster"):
-        raise ConfigError(f"state.url: {scheme}:// is not available yet; use redis://, rediss:// or unix://")
-    try:
-        parse_url(url)
-    except ValueError as error:
-        raise ConfigError(f"state.url: {error}") from error
-
-
 async def open_wire(url: str, limit: float, scripts: Sequence[str]) -> Wire:
-    """Connect within `limit` seconds, see that the server answers and knows the scripts. Raises FAILURES."""
+    """Connect within `limit` seconds, see that the server answers, takes writes and knows the scripts.
+
+    Raises FAILURES.
+    """
     pool: Any = ConnectionPool.from_url(url, protocol=2, socket_connect_timeout=limit, socket_timeout=limit)
     connection = pool.make_connection()
     try:
@@ -112,6 +101,7 @@ async def open_wire(url: str, limit: float, scripts: Sequence[str]) -> Wire:
             for command in (("PING",), *(("SCRIPT", "LOAD", text) for text in scripts)):
                 await connection.send_command(*command)
                 await connection.read_response()
+            await _see_that_it_is_no_replica(connection)
         # The connection gives its stream away and is left with nothing to close.
         writer, reader = connection._writer, connection._parser._reader
         connection._writer = connection._reader = None
@@ -119,6 +109,40 @@ async def open_wire(url: str, limit: float, scripts: Sequence[str]) -> Wire:
         await connection.disconnect(nowait=True)
         raise
     return Wire(writer, reader)
+
+
+async def _see_that_it_is_no_replica(connection: Any) -> None:
+    await connection.send_command("ROLE")
+    try:
+        role = await connection.read_response()
+    except exceptions.ResponseError:
+        return  # It may not be asked, or a proxy does not know that; what it refuses later is noticed.
+    if role and role[0] == b"slave":
+        raise exceptions.ReadOnlyError("it is a replica, which takes no writes")
+
+
+class Moved(NamedTuple):
+    """Where a cluster wants to have a command sent instead."""
+
+    slot: int
+    """-1: to the same server, a moment later."""
+    host: str
+    """Empty: the host that said so."""
+    port: int
+    asking: bool
+    """Only this command, and after ASKING."""
+
+
+def moved(error: Exception) -> Moved | None:
+    """Where else a command belongs, if that is why it was refused."""
+    if isinstance(error, exceptions.AskError):  # MovedError is one of these.
+        return Moved(error.slot_id, error.host, error.port, not isinstance(error, exceptions.MovedError))
+    return Moved(-1, "", 0, False) if isinstance(error, exceptions.TryAgainError) else None
+
+
+def is_read_only(error: Exception) -> bool:
+    """True if the server is a replica (by now). Older servers say so in the midst of a script's error."""
+    return isinstance(error, exceptions.ReadOnlyError) or "-READONLY" in str(error)
 
 
 def is_missing_script(error: Exception) -> bool:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -24,24 +23,25 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from outbound_guard.config import Config, ConfigError, host_port, load, policy_of
+from outbound_guard.config import Config, ConfigError, host_port, load, policy_of, state_url
 from outbound_guard.metrics import Metrics, MetricsServer
-from outbound_guard.state import State, StateError
+from outbound_guard.state import State
 from outbound_guard.state.embedded import EmbeddedServer
 from outbound_guard.supervisor.child import Setting, stop_leftovers
 from outbound_guard.supervisor.crew import STOPPED_AFTER, Crew
+from outbound_guard.supervisor.lock import locked
+from outbound_guard.supervisor.looking import LOOK, give_signs_of_life, look_at_disk, look_at_state
 from outbound_guard.supervisor.sockets import bind_all, bound_address
+from outbound_guard.supervisor.systemd import Systemd
 
 _log = logging.getLogger(__name__)
 
 ROLES = ("relay", "delivery", "console")
 _STATE_STOP = 3.0
-_LOOK = 1.0
-"""Seconds between two looks: at the store, and, while draining, at the spool."""
 
 
 class Supervisor:
@@ -63,6 +63,7 @@ class Supervisor:
         self._wanted: Callable[[], Coroutine[Any, Any, None]] | None = None
         """The change that comes next."""
         self._draining = False
+        self._systemd = Systemd()
 
     def run(self) -> int:
         """Serve until told to stop. 0: stopped as asked; 1: it could not start, and standard error says why."""
@@ -80,7 +81,7 @@ class Supervisor:
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._change_soon, self._roll)
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, self._change_soon, self._drain)
         async with contextlib.AsyncExitStack() as stack:
-            stack.enter_context(_locked(self._config.data_dir))
+            stack.enter_context(locked(self._config.data_dir))
             self._make_folders()
             self._metrics = Metrics(self._metrics_dir, "supervisor")
             stack.callback(self._metrics.close)
@@ -113,13 +114,19 @@ class Supervisor:
             addresses |= {name: bound_address(listening) for name, listening in console.items()}
             if self._config.metrics.address:
                 addresses["metrics"] = self._serve_metrics(stack, state)
-            for work in (self._metrics.keep_flushing(), self._look_at_state(state)):
+            for work in (
+                self._metrics.keep_flushing(),
+                look_at_state(self._metrics, state),
+                look_at_disk(self._metrics, self._config.data_dir),
+            ):
                 stack.push_async_callback(_cancel, asyncio.create_task(work))
             self._crew = Crew(self._setting, self._roles, self._config.server.relay_processes)
             stack.push_async_callback(self._stop_crew)
             self._start_crew()
             if await self._until_ready():
                 self._announce(addresses)
+                living = asyncio.create_task(give_signs_of_life(self._systemd, self._ailing))
+                stack.push_async_callback(_cancel, living)
                 self._turnover = asyncio.create_task(self._change(), name="changes")
                 await self._stop.wait()
 
@@ -146,7 +153,7 @@ class Supervisor:
     async def _start_state(self, stack: contextlib.AsyncExitStack) -> str:
         """Start the state server if it is ours to run; its URL."""
         if self._config.state.url != "embedded":
-            return self._config.state.url
+            return state_url(self._config)
         server = EmbeddedServer(
             self._config.data_dir,
             max_memory=self._config.state.max_memory,
@@ -160,7 +167,7 @@ class Supervisor:
     def _serve_metrics(self, stack: contextlib.AsyncExitStack, state: State) -> str:
         address = self._config.metrics.address
         try:
-            server = MetricsServer(*host_port(address), self._metrics_dir, lambda: self._readiness(state))
+            server = MetricsServer(*host_port(address), self._metrics_dir, lambda: self._readiness(state), self._taking)
         except (OSError, ValueError) as error:
             raise ConfigError(f"metrics.address: {address}: {error}") from error
         stack.callback(server.stop)
@@ -168,12 +175,20 @@ class Supervisor:
 
     def _readiness(self, state: State) -> tuple[bool, str]:
         """Whether everything is there, and what is missing. Called from the threads of the metrics server."""
-        if self._stop.is_set() or self._draining:
-            return False, "draining" if self._draining else "stopping"
+        if going := self._going():
+            return False, going
         missing = self._crew.waiting()
         if not state.up:
             missing.append("state")
         return (False, f"waiting for {', '.join(missing)}") if missing else (True, "ready")
+
+    def _taking(self) -> tuple[bool, str]:
+        """Whether mail is taken: what a load balancer goes by, since mail goes on without the other parts."""
+        why = self._going() or self._ailing()
+        return not why, why or "taking mail"
+
+    def _going(self) -> str:
+        return "draining" if self._draining else "stopping" if self._stop.is_set() else ""
 
     def _start_crew(self) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
@@ -194,6 +209,7 @@ class Supervisor:
         part.replace(file)
         listeners = addresses["listeners"]
         where = f"listening on {', '.join(listeners)}" if isinstance(listeners, list) and listeners else "running"
+        self._systemd.tell("READY=1", status=where)
         print(f"ready: {where}", flush=True)
 
     def _stop_soon(self) -> None:
@@ -207,19 +223,20 @@ class Supervisor:
             self._metrics.gauge("processes", ready, role)
         self._changed.set()
 
-    async def _look_at_state(self, state: State) -> None:
-        while True:
-            with contextlib.suppress(StateError):
-                await state.command("PING")
-            self._metrics.gauge("state_up", state.up)
-            await asyncio.sleep(_LOOK)
+    def _ailing(self) -> str:
+        """What is so wrong that nothing but a new start of everything may help; empty if nothing is."""
+        role = self._roles[0]
+        well = self._going() or any(child.ready.is_set() for child in self._crew.of(role))
+        return "" if well else f"no {role} process is ready"
 
     def _reload(self) -> None:
         """SIGHUP. What is in order goes to the children; anything else changes nothing and is said."""
+        self._systemd.reloading()
         if self._in_order("reloaded"):
             _log.info("reloading the policy")
             for child in self._crew:
                 child.reload()
+        self._systemd.tell("READY=1")
 
     def _in_order(self, wanted: str) -> bool:
         """True if configuration and policy can be used as they are now."""
@@ -268,13 +285,15 @@ class Supervisor:
         spool = self._config.data_dir / "spool"
         while left := await asyncio.to_thread(_queued, spool):
             self._metrics.gauge("draining", left)
-            await asyncio.sleep(_LOOK)
+            self._systemd.tell(status=f"draining: {left} queued")
+            await asyncio.sleep(LOOK)
         self._metrics.gauge("draining", 0)
         _log.info("drained: nothing is queued")
         self._stop_soon()
 
     async def _stop_crew(self) -> None:
         self._stop.set()
+        self._systemd.tell("STOPPING=1", status="stopping: messages in flight are finished")
         if self._turnover:
             self._turnover.cancel()
             await asyncio.gather(self._turnover, return_exceptions=True)
@@ -285,26 +304,6 @@ def _queued(spool: Path) -> int:
     """How many messages wait to be delivered."""
     # In this order a message that moves from one to the other is not overlooked.
     return sum(len(os.listdir(spool / state)) for state in ("incoming", "queue") if (spool / state).is_dir())
-
-
-@contextlib.contextmanager
-def _locked(data_dir: Path) -> Iterator[None]:
-    """Make the data directory and keep others out of it. Raises ConfigError if it is taken or cannot be made."""
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = (data_dir / "lock").open("a+", encoding="ascii")
-    except OSError as error:
-        raise ConfigError(f"server.data_dir: {data_dir}: {error.strerror or error}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise ConfigError(f"server.data_dir: {data_dir} is in use by process {file.read().strip()}") from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
 
 
 async def _cancel(work: asyncio.Task[None]) -> None:

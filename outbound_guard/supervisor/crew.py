@@ -45,18 +45,26 @@ class Crew:
     async def roll(self) -> bool:
         """Put a new process in the place of each, one by one; False if that was given up, and the old ones stay.
 
-        A new relay serves before the old one goes: both listen on the same sockets. Of the delivery and the console
-        process there is only one at a time (spool and ledger have one writer); mail and visitors wait a few seconds.
+        The console process goes first: it brings the ledger's schema to its version, and what the others write into the
+        journal from then on must be known to it. A new relay serves before the old one goes: both listen on the same
+        sockets. Of the delivery and the console process there is only one at a time (spool and ledger have one
+        writer); mail and visitors wait a few seconds.
         """
+        if not await self._exchange("console"):
+            return False
         for old in self.of("relay"):
             new = self._add("relay")
             if not await _ready(new):
                 await self._remove(new)
                 return False
             await self._remove(old)
-        for old in (*self.of("delivery"), *self.of("console")):
+        return await self._exchange("delivery")
+
+    async def _exchange(self, role: str) -> bool:
+        """Stop the processes of a role and start new ones; False if one is not ready in time."""
+        for old in self.of(role):
             await self._remove(old)
-            if not await _ready(self._add(old.role)):
+            if not await _ready(self._add(role)):
                 return False  # It is started again and again, as after a crash.
         return True
 

@@ -20,7 +20,7 @@ from litestar.routes import HTTPRoute
 
 from outbound_guard.config import load
 from outbound_guard.console import Tools, application
-from outbound_guard.console.access import NOBODY
+from outbound_guard.console.access import BY_LINK, NOBODY, SIGNED_IN
 from outbound_guard.desk.people.access import Access
 from outbound_guard.desk.people.users import ROLES
 from tests.product import Product
@@ -168,6 +168,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     product = Product.made(folder, smarthosts=["127.0.0.1:1"], relays=1)
     # So that tests can come from many addresses, and by https as behind a web server.
     text = product.config.read_text().replace("[console]\n", '[console]\nproxies = ["127.0.0.1"]\n')
+    text += '[customers]\nurl = "https://guard.test"\n'
     product.config.write_text(text)
     add_user(product, "ann", "admin")
     with product:
@@ -214,11 +215,11 @@ def test_there_are_routes_of_both_kinds(routes: list[Route]) -> None:
     assert sum(route.api for route in routes) > 10
     # The framework's own pages about the API name nobody, so nobody gets in.
     ours = [route for route in routes if route.path.partition("/{")[0].split("/")[1] != "openapi"]
-    assert {route.needs for route in ours} <= {NOBODY, *ROLES["admin"]}
+    assert {route.needs for route in ours} <= {NOBODY, BY_LINK, SIGNED_IN, "own", *ROLES["admin"]}
 
 
 def test_what_changes_something_needs_more_than_reading(routes: list[Route]) -> None:
-    lenient = {route.path for route in routes if route.unsafe and route.needs in ("read", NOBODY)}
+    lenient = {route.path for route in routes if route.unsafe and route.needs in ("read", "own", SIGNED_IN, NOBODY)}
     assert lenient <= ANYBODY
     open_ = {route.path for route in routes if route.needs == NOBODY}
     assert open_ == {"/static/{name}", "/openapi.json", "/sign-in", "/sign-in/code", "/setup/{secret}"}
@@ -231,6 +232,9 @@ def test_without_a_session_nothing_is_seen(house: House, routes: list[Route]) ->
             continue
         answer = stranger.http.request(route.method, route.filled(), **form_of(route))
         check_headers(answer, route)
+        if route.needs == BY_LINK:
+            assert answer.status_code == 404, route
+            continue
         if route.api:
             assert answer.status_code == 401, route
             assert answer.headers["www-authenticate"] == "Bearer", route
@@ -269,7 +273,7 @@ def test_the_cookie_of_http_is_not_taken_by_https(house: House) -> None:
 def test_what_a_role_may_not_do_it_cannot(house: House, routes: list[Route], role: str) -> None:
     visit, tried = house.people[role], 0
     for route in routes:
-        if route.needs == NOBODY or route.needs in ROLES[role]:
+        if route.needs in (NOBODY, BY_LINK, SIGNED_IN) or route.needs in ROLES[role]:
             continue
         tried += 1
         answer = visit.http.request(route.method, route.filled(), **form_of(route, visit.csrf))
@@ -286,7 +290,7 @@ def test_a_token_may_what_it_was_made_for(house: House, routes: list[Route]) -> 
     reader = house.visit(token=made.json()["token"])
     assert reader.api("GET", "/me").json()["scopes"] == ["read"]
     for route in routes:
-        if route.needs in (NOBODY, "read"):
+        if route.needs in (NOBODY, BY_LINK, SIGNED_IN, "read"):
             continue
         answer = reader.http.request(route.method, route.filled(), **form_of(route))
         assert answer.status_code == 403, route
@@ -308,6 +312,11 @@ def test_nothing_is_changed_without_the_sessions_own_csrf_token(house: House, ro
         if not route.unsafe:
             continue
         tried += 1
+        if route.needs == BY_LINK:
+            # Its path is the secret; whoever asks is not who is signed in.
+            crossed = {"headers": {"Sec-Fetch-Site": "cross-site", "Content-Type": FORM}}
+            assert ann.http.request(route.method, route.filled(), content="", **crossed).status_code == 403, route
+            continue
         for csrf in ("", other.csrf, ann.csrf[:-1], "\u00e9"):
             sent: list[dict[str, Any]] = [
                 {"data": {"csrf": csrf}},

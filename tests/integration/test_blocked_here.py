@@ -13,7 +13,9 @@ from outbound_guard.config import Config, load
 from outbound_guard.desk.blocked.here import told
 from outbound_guard.ledger.records import AccountEntry, CaseEvent, CaseSubject
 from tests.listserver import Zone, list_server
-from tests.records import Books, books, decision
+from tests.records import BOTH_LONG, Books, books, decision
+
+LEDGERS = BOTH_LONG
 
 CONFIG = """
 [server]

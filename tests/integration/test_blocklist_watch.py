@@ -21,7 +21,9 @@ from outbound_guard.ledger import listing_queries as queries
 from outbound_guard.ledger.database import LedgerError
 from outbound_guard.ledger.records import Delivered
 from tests.listserver import ListServer, Zone, list_server
-from tests.records import Books, books
+from tests.records import BOTH_LONG, Books, books
+
+LEDGERS = BOTH_LONG
 
 ONE, TWO, EXTRA = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 INTERVAL = 3600.0
@@ -124,6 +126,7 @@ async def test_an_address_of_no_pool_any_more_does_not_rest(house: House) -> Non
     assert queries.own_addresses(house.books.ledger) == []
 
 
+@pytest.mark.sqlite
 async def test_what_a_locked_ledger_would_not_take_is_kept_later(house: House) -> None:
     watch = house.watch()
     await watch.round()

@@ -16,11 +16,7 @@ from tests.monitoring import DASHBOARDS, ROOT, RULES, expressions, queries, rule
 
 NEEDS_PROMTOOL = pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (prometheus)")
 RECORDS = set(re.findall(r"record: (\S+)", (RULES / "outbound_guard.records.yml").read_text()))
-ALERTS = [
-    alert
-    for name in ("alerts", "host")
-    for alert in re.findall(r"alert: (\w+)", (RULES / f"outbound_guard.{name}.yml").read_text())
-]
+ALERTS = re.findall(r"alert: (\w+)", (RULES / "outbound_guard.alerts.yml").read_text())
 _SERIES = re.compile(r"(?<![\w:])(outbound_guard[\w:]+)(?:\{([^{}]*)\})?")
 _LABEL = re.compile(r"(\w+)\s*[=!]~?")
 _BUCKETS = ("_bucket", "_count", "_sum")
@@ -56,14 +52,13 @@ def unknown(expression: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["records", "alerts", "host"])
+@pytest.mark.parametrize("name", ["records", "alerts"])
 def test_every_metric_and_label_that_a_rule_names_exists(name: str) -> None:
     file = RULES / f"outbound_guard.{name}.yml"
     asked = rules(file)
     assert len(asked) == len(re.findall(r"- (?:record|alert): ", file.read_text())) > 0
-    # Of the product, of Prometheus itself, or, in one file, of the host.
-    others = "node_" if name == "host" else "outbound_guard|up"
-    assert [one for one in asked if not re.search(rf"\b({others})", one)] == []
+    # Of the product, or of Prometheus itself.
+    assert [one for one in asked if not re.search(r"\b(outbound_guard|up)", one)] == []
     assert [wrong for one in asked for wrong in unknown(one)] == []
 
 
@@ -99,7 +94,7 @@ def test_every_alert_has_its_section_in_the_runbook_and_no_other_has() -> None:
 
 
 def test_every_alert_leads_to_its_section() -> None:
-    text = "".join((RULES / f"outbound_guard.{name}.yml").read_text() for name in ("alerts", "host"))
+    text = (RULES / "outbound_guard.alerts.yml").read_text()
     links = re.findall(r"runbook_url: docs/operations\.md#(\w+)$", text, re.M)
     assert links == [alert.lower() for alert in ALERTS]
     assert len(re.findall(r"labels: \{severity: (?:page|ticket)\}", text)) == len(ALERTS)
@@ -112,7 +107,7 @@ def test_every_alert_leads_to_its_section() -> None:
 def test_rules_and_configuration_are_valid() -> None:
     # The configuration names the files of rules, which are checked with it.
     said = promtool("check", "config", "prometheus.yml")
-    assert said.count("rules found") == 3
+    assert said.count("rules found") == 2
 
 
 @NEEDS_PROMTOOL

@@ -355,8 +355,6 @@ async def test_something_that_is_not_redis(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("redis+sentinel://a,b/main", "not available yet"),
-        ("redis+cluster://a", "not available yet"),
         ("http://127.0.0.1", "redis://"),
         ("redis://127.0.0.1:x/0", "state.url"),
     ],

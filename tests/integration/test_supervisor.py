@@ -212,6 +212,8 @@ def test_readiness_names_what_is_missing(start: Callable[..., Service]) -> None:
     os.kill(state, signal.SIGSTOP)
     try:
         until(lambda: service.get("/readyz") == (503, "waiting for state\n"))
+        # A load balancer leaves us in: mail goes on without it.
+        assert service.get("/readyz/mail") == (200, "taking mail\n")
         assert service.ask()[0].startswith("relay")
         until(lambda: service.figure("state_up") == 0)
     finally:
@@ -315,6 +317,9 @@ def test_a_rolling_restart_replaces_delivery_and_console_too(start: Callable[...
     assert after["delivery-0"] != before["delivery-0"]
     assert after["console-0"] != before["console-0"]
     assert after["state"] == before["state"]
+    # The console process first: what the others write from then on must be known to it.
+    begun = [line.split()[0] for line in service.diary() if line.endswith("ready")][4:]
+    assert [slot.split("-")[0] for slot in begun] == ["console", "relay", "relay", "delivery"]
     assert service.get("/readyz") == (200, "ready\n")
     assert service.figure("restarts_total", role="delivery") == 0
 
@@ -338,6 +343,7 @@ def test_a_drain_takes_nothing_new_and_ends_when_nothing_is_queued(start: Callab
     (queue / "abc").write_bytes(b"")
     service.process.send_signal(signal.SIGUSR2)
     until(lambda: service.get("/readyz") == (503, "draining\n"))
+    assert service.get("/readyz/mail") == (503, "draining\n")
     until(lambda: not any(slot.startswith("relay") for slot in service.pids()))
     with pytest.raises(ConnectionRefusedError):
         service.ask()

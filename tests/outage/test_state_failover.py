@@ -43,6 +43,7 @@ def _counted(server: Server) -> int:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_the_master_of_sentinels_dies_or_hangs(tmp_path: Path, how: signal.Signals) -> None:
     with Servers(tmp_path) as servers:
@@ -51,6 +52,7 @@ def test_the_master_of_sentinels_dies_or_hangs(tmp_path: Path, how: signal.Signa
 
 
 @pytest.mark.long
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_master_of_six_dies_or_hangs(tmp_path: Path, how: signal.Signals) -> None:
     with Servers(tmp_path) as servers:

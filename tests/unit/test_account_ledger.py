@@ -29,7 +29,9 @@ from outbound_guard.ledger.records import (
     Suppression,
     WeightChange,
 )
-from tests.records import Books, books, decision
+from tests.records import BOTH_LONG, Books, books, decision
+
+LEDGERS = BOTH_LONG
 
 NOW = 1_700_000_000.0
 
@@ -275,6 +277,7 @@ def test_a_suspension_may_stay(opened: Books) -> None:
     assert "forget.me" in listed(opened)[0]
 
 
+@pytest.mark.sqlite
 def test_what_was_deleted_is_not_in_the_file(opened: Books) -> None:
     remember(opened)
     erase(opened, before=NOW + 200)

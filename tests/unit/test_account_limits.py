@@ -18,7 +18,9 @@ from outbound_guard.ledger.records import Standing
 from outbound_guard.mail import Envelope, Sender, Signal, Submission
 from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC, Memory
 from outbound_guard.verdict import Circumstances, circumstances, decide
-from tests.records import books
+from tests.records import BOTH_LONG, books
+
+LEDGERS = BOTH_LONG
 
 NOW = 1_700_000_000.0
 ANNA = Sender("c1", "a@example.org", "mailbox", "sasl")

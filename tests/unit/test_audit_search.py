@@ -17,7 +17,9 @@ from outbound_guard.desk.audit import as_csv, audit_all, audit_search, place_of,
 from outbound_guard.ledger import audit_queries
 from outbound_guard.ledger.audit_queries import Search
 from outbound_guard.ledger.records import Audit
-from tests.records import Books, books
+from tests.records import BOTH_LONG, Books, books
+
+LEDGERS = BOTH_LONG
 
 ENTRIES = (
     Audit(10.0, "console:ann", "held.release", "m1", "asked him"),
@@ -116,6 +118,7 @@ async def test_all_entries_as_csv(opened: Books, monkeypatch: pytest.MonkeyPatch
         ("subject = 'x'", "audit_subject"),
     ],
 )
+@pytest.mark.sqlite
 def test_each_way_has_its_index(opened: Books, where: str, index: str) -> None:
     connection = sqlite3.connect(opened.file)
     query = f"SELECT * FROM audit WHERE {where} ORDER BY time DESC, serial DESC LIMIT 9"

@@ -12,7 +12,9 @@ from outbound_guard.clock import VirtualClock
 from outbound_guard.ledger import case_queries
 from outbound_guard.ledger.database import BAD_RECORD, LedgerError
 from outbound_guard.ledger.records import CaseCheck, CaseEvent, CaseSubject
-from tests.records import Books, books
+from tests.records import BOTH_LONG, Books, books
+
+LEDGERS = BOTH_LONG
 
 EVENTS = (
     CaseEvent(

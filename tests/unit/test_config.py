@@ -32,6 +32,8 @@ from outbound_guard.config import (
     networks,
     policy_of,
 )
+from outbound_guard.config.notices import NoticeRoute
+from outbound_guard.config.panels import Panel
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "config" / "outbound-guard.toml"
@@ -85,7 +87,7 @@ def _given(table: dict[str, Any], type_: type[msgspec.Struct], where: str = "") 
 
 def test_sample_shows_every_setting() -> None:
     table = tomllib.loads(SAMPLE.read_text())
-    assert _given(table, Config) == ["delivery.address", "dkim", "scanner", "path"]
+    assert _given(table, Config) == ["delivery.address", "dkim", "scanner", "notice", "panel", "path"]
     for entry, type_ in (
         (table["listener"][0], Listener),
         (table["identity"][0], Identity),
@@ -112,6 +114,19 @@ def commented(name: str) -> dict[str, Any]:
 
 def test_sample_shows_a_key_with_every_setting() -> None:
     assert _given(commented("dkim"), Dkim) == []
+
+
+def test_sample_shows_a_notice_with_every_setting() -> None:
+    table = commented("notice")
+    assert _given(table, NoticeRoute) == []
+    assert msgspec.convert(table, NoticeRoute) == NoticeRoute(name="desk", carrier="mail")
+
+
+def test_sample_shows_a_panel_with_every_setting() -> None:
+    table = commented("panel")
+    assert _given(table, Panel) == []
+    default = Panel(name="web1", kind="cpanel", url="https://web1.example.net:2087", token_file="web1-token")
+    assert msgspec.convert(table, Panel) == default
 
 
 def test_sample_shows_a_scanner_with_every_setting() -> None:

@@ -13,7 +13,9 @@ from outbound_guard.clock import VirtualClock
 from outbound_guard.desk.accounts.acts import Act, decide
 from outbound_guard.desk.errors import DeskError
 from outbound_guard.ledger import audit_queries, directory_queries
-from tests.records import Books, books
+from tests.records import BOTH_LONG, Books, books
+
+LEDGERS = BOTH_LONG
 
 NOW = 1_700_000_000.0
 POOLS = ("good", "bad")

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from outbound_guard import durable
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Delivery
 from outbound_guard.delivery.bounce import CODE
@@ -24,7 +25,9 @@ from outbound_guard.ledger.queries import Filters
 from outbound_guard.mail import Envelope
 from outbound_guard.reply import Reply
 from outbound_guard.spool import Entry, Progress, Spool
-from tests.records import Books, books, decision
+from tests.records import BOTH_LONG, Books, books, decision
+
+LEDGERS = BOTH_LONG
 
 NOW = 1_700_000_000.0
 GREY = Reply(451, "4.7.1", "Greylisted, try again")
@@ -338,7 +341,7 @@ async def test_a_crash_of_the_disk_leaves_the_message_where_it_was(desk: Desk, m
     for act in ("retry", "hold", "bounce"):
         with monkeypatch.context() as patched:
             patched.setattr(desk.spool.files, "save", full)
-            patched.setattr(desk.spool.files, "put", full)
+            patched.setattr(durable, "place", full)
             done = await desk.do(act, ("m1",))
         assert (done.done, done.failed) == (0, 1)
         assert "No space left" in done.remarks[0]

@@ -14,7 +14,9 @@ from outbound_guard.config import Limit, LimitTables
 from outbound_guard.ledger import directory_queries
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.records import AccountEntry, Standing
-from tests.records import Books, books, decision
+from tests.records import BOTH_LONG, Books, books, decision
+
+LEDGERS = BOTH_LONG
 
 DEFAULT = LimitTables(
     account=Limit(recipients_per_hour=5000, messages_per_day=900), sender=Limit(recipients_per_hour=3000)
@@ -179,6 +181,7 @@ async def test_nothing_is_read_again_while_nothing_changes(
     assert len(read) == 1
 
 
+@pytest.mark.sqlite
 async def test_a_ledger_that_is_locked_changes_nothing(open_books: Books, clock: VirtualClock) -> None:
     open_books.keep(standing("suspended"))
     reader = Ledger(open_books.url, busy=0.05)
@@ -209,6 +212,7 @@ async def test_without_a_ledger_only_what_happens_here_counts(clock: VirtualCloc
     assert directory.suspended("a@example.org", "example.org") is not None
 
 
+@pytest.mark.sqlite
 async def test_a_ledger_that_is_not_made_yet_is_read_as_soon_as_it_is(tmp_path: Path, clock: VirtualClock) -> None:
     reader = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
     directory = Directory(reader, clock)

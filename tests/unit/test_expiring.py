@@ -14,7 +14,9 @@ from outbound_guard.config.settings import Spool
 from outbound_guard.desk.held.expiring import Account, Expiring, Reminder, expiring
 from outbound_guard.ledger.records import HeldChange
 from outbound_guard.ledger.waiting_queries import Waiting, waiting
-from tests.records import Books, books, decision
+from tests.records import BOTH_LONG, Books, books, decision
+
+LEDGERS = BOTH_LONG
 
 DAY = 86_400.0
 START = 1_700_000_000.0
@@ -89,6 +91,7 @@ def test_each_account_is_named_once_a_day(opened: Books, clock: VirtualClock, mo
     time.tzset()
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("where", ["", " AND received < 5.0"])
 def test_what_waits_is_counted_in_the_index_alone(opened: Books, where: str) -> None:
     connection = sqlite3.connect(opened.file)

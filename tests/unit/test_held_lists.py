@@ -14,7 +14,9 @@ from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.held_queries import Search
 from outbound_guard.ledger.records import HeldChange
 from outbound_guard.mail import Signal
-from tests.records import books, decision
+from tests.records import BOTH_LONG, books, decision
+
+LEDGERS = BOTH_LONG
 
 ONE, TWO = f"{1:016x}", f"{2:016x}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +25,9 @@ from outbound_guard.ledger.records import (
     Standing,
 )
 from outbound_guard.ledger.retention import forget
-from tests.records import Books, books, decision
+from tests.records import BOTH_LONG, Books, books, decision
+
+LEDGERS = BOTH_LONG
 
 NOW = 1_700_000_000.0
 DAY = 86_400.0
@@ -66,13 +67,8 @@ def fill(opened: Books) -> None:
 
 
 def left(opened: Books) -> dict[str, int]:
-    connection = sqlite3.connect(opened.file)
-    try:
-        found = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in COUNTED}
-        found["traffic"] = connection.execute("SELECT count(*) FROM traffic WHERE account = ''").fetchone()[0]
-        return found
-    finally:
-        connection.close()
+    found = {table: opened.count(table) for table in COUNTED}
+    return found | {"traffic": opened.sql("SELECT count(*) FROM traffic WHERE account = ''")[0][0]}
 
 
 ALL = dict.fromkeys((*COUNTED, "traffic"), len(AGES))
@@ -105,7 +101,7 @@ ALL = dict.fromkeys((*COUNTED, "traffic"), len(AGES))
 def test_each_kind_for_its_time(opened: Books, keep_days: int, keep: Retention, expected: dict[str, int]) -> None:
     fill(opened)
     assert left(opened) == ALL
-    forget(opened.ledger, NOW, keep_days, keep, set())
+    forget(opened.ledger, NOW, keep_days, keep)
     assert left(opened) == ALL | expected
 
 
@@ -114,13 +110,11 @@ def test_everything_about_a_case_goes_with_it_and_open_ones_stay(opened: Books) 
     opened.keep(
         CaseEvent("e", "COPEN", NOW - 900 * DAY, "opened", fields={"state": "open", "stage": "verify", "opened": 1.0})
     )
-    forget(opened.ledger, NOW, 30, Retention(cases=40), set())
+    forget(opened.ledger, NOW, 30, Retention(cases=40))
     assert {case.id for case in case_queries.cases(opened.ledger)} == {"C5", "C15", "C25", "COPEN"}
-    connection = sqlite3.connect(opened.file)
     for table in ("case_event", "case_subject", "case_check"):
-        ids = {row[0] for row in connection.execute(f"SELECT case_id FROM {table}")}
+        ids = {row[0] for row in opened.sql(f"SELECT case_id FROM {table}")}
         assert ids <= {"C5", "C15", "C25", "COPEN"}
-    connection.close()
     assert case_queries.events(opened.ledger, "C45") == []
     assert len(case_queries.events(opened.ledger, "C25")) == 1
 
@@ -128,7 +122,7 @@ def test_everything_about_a_case_goes_with_it_and_open_ones_stay(opened: Books) 
 def test_what_is_held_stays_whatever_its_age(opened: Books) -> None:
     old = NOW - 1000 * DAY
     opened.keep(decision("held", received=old), decision("kept", received=old, action="quarantine", state="quarantine"))
-    forget(opened.ledger, NOW, 1, Retention(deliveries=1, held=1), set())
+    forget(opened.ledger, NOW, 1, Retention(deliveries=1, held=1))
     found = left(opened)
     assert (found["decision"], found["held"]) == (2, 2)
 
@@ -142,11 +136,9 @@ def test_decisions_about_many_go_with_what_was_held(opened: Books) -> None:
             BulkChange(f"done{age}", time + 1, "done"),
             BulkPlaced(f"open{age}", time, "release", ("z",), due=time),
         )
-    forget(opened.ledger, NOW, 30, Retention(), set())
-    connection = sqlite3.connect(opened.file)
-    assert {row[0] for row in connection.execute("SELECT id FROM bulk_action")} == {"done25", "open25", "open35"}
-    assert {row[0] for row in connection.execute("SELECT bulk FROM bulk_item")} == {"done25", "open25", "open35"}
-    connection.close()
+    forget(opened.ledger, NOW, 30, Retention())
+    assert {row[0] for row in opened.sql("SELECT id FROM bulk_action")} == {"done25", "open25", "open35"}
+    assert {row[0] for row in opened.sql("SELECT bulk FROM bulk_item")} == {"done25", "open25", "open35"}
 
 
 def test_forgetting_works_through_many_portions(opened: Books, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,5 +149,5 @@ def test_forgetting_works_through_many_portions(opened: Books, monkeypatch: pyte
         *(decision(f"d{n}", received=old + n * 3600, state="", account=f"a{n}.test") for n in range(35)),
         *(HeldChange(f"x{n}", old + n, "released") for n in range(35)),
     )
-    forget(opened.ledger, NOW, 30, Retention(audit=100), set())
+    forget(opened.ledger, NOW, 30, Retention(audit=100))
     assert set(left(opened).values()) == {0}

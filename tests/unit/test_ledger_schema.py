@@ -13,6 +13,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from outbound_guard.ledger import directory_queries, tables
 from outbound_guard.ledger.database import Ledger, LedgerError, url_of
+from tests import postgres
 
 
 def test_migrations_make_the_schema_and_may_run_again(tmp_path: Path) -> None:
@@ -77,3 +78,24 @@ def test_the_schema_can_be_said_to_postgresql() -> None:
         for index in table.indexes:
             assert "CREATE INDEX" in str(CreateIndex(index).compile(dialect=dialect))
     assert "serial BIGSERIAL" in str(CreateTable(tables.audit).compile(dialect=dialect))
+
+
+def test_migrations_make_the_schema_in_postgresql_and_a_reader_changes_nothing(
+    postgres_server: postgres.Server,
+) -> None:
+    url = postgres_server.database()
+    writer, reader = Ledger(url, writer=True), Ledger(url)
+    try:
+        with pytest.raises(LedgerError, match="does not exist"):
+            directory_queries.directory_revision(reader)
+        writer.migrate()
+        writer.migrate()
+        with writer.connection() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+        assert directory_queries.directory_revision(reader) == 0
+        with pytest.raises(LedgerError, match="read-only"), reader.connection() as connection:
+            connection.execute(tables.revision.insert(), [{"name": "directory", "number": 1}])
+    finally:
+        reader.close()
+        writer.close()
+        postgres_server.forget(url)

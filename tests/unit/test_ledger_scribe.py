@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 import sqlite3
+import string
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +18,9 @@ from outbound_guard.ledger.database import Ledger, LedgerError
 from outbound_guard.ledger.queries import Filters
 from outbound_guard.ledger.records import AccountEntry, Audit, Delivered, HeldChange, Record, Standing, encode
 from outbound_guard.ledger.scribe import Scribe, running
-from tests.records import SCORE, Books, books, decision
+from tests.records import BOTH, SCORE, Books, books, decision
+
+LEDGERS = BOTH
 
 
 @pytest.fixture
@@ -31,11 +35,7 @@ def open_books(tmp_path: Path, clock: VirtualClock) -> Iterator[Books]:
 
 
 def rows(opened: Books, table: str) -> int:
-    connection = sqlite3.connect(opened.file)
-    try:
-        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
-    finally:
-        connection.close()
+    return opened.count(table)
 
 
 ONE_OF_EACH: tuple[Record, ...] = (
@@ -85,6 +85,7 @@ def test_a_decision_told_twice_stays_the_first(open_books: Books) -> None:
     assert [row.subject for row in queries.held_list(open_books.ledger, Filters())] == ["first"]
 
 
+@pytest.mark.sqlite
 def test_a_locked_database_keeps_the_journal_and_later_gets_everything(open_books: Books) -> None:
     open_books.keep(decision("m0"))
     thief = sqlite3.connect(open_books.file, isolation_level=None)
@@ -101,6 +102,7 @@ def test_a_locked_database_keeps_the_journal_and_later_gets_everything(open_book
     assert rows(open_books, "decision") == 4
 
 
+@pytest.mark.sqlite
 def test_an_exclusively_locked_database_from_the_start(open_books: Books) -> None:
     thief = sqlite3.connect(open_books.file, isolation_level=None)
     thief.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -114,6 +116,7 @@ def test_an_exclusively_locked_database_from_the_start(open_books: Books) -> Non
     assert open_books.scribe.once() == 1
 
 
+@pytest.mark.sqlite
 def test_a_full_database_keeps_the_journal(open_books: Books) -> None:
     open_books.keep(decision("m0"))
     with open_books.ledger.connection() as connection:
@@ -166,6 +169,17 @@ def test_hostile_text_is_stored_as_it_is_but_for_nul(open_books: Books) -> None:
     assert row.subject.startswith("a'; DROP TABLE decision; --\x1b[2J\u202e\n\ufffdend\\")
 
 
+def test_texts_as_long_as_strangers_can_make_them_are_stored(open_books: Books) -> None:
+    # Noise, so that no database can make them shorter.
+    noise = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=6000))
+    open_books.keep(
+        decision("m1", message_id=f"<{noise}>", sender=f"web1/1000:{noise[:1900]}", subject=noise, reason=noise),
+        decision("m2", subject="\U0001f600" * 2000, mail_from="a@" + "b" * 250 + ".example"),
+    )
+    assert {row.id for row in queries.held_list(open_books.ledger, Filters())} == {"m1", "m2"}
+    assert open_books.scribe.rejected == 0
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_release_counts_whichever_record_comes_first(open_books: Books, order: tuple[int, int]) -> None:
     records = (decision("m1"), HeldChange("m1", 1002.0, "released", by="ann", reason="fine"))
@@ -207,7 +221,8 @@ def test_an_account_keeps_what_a_later_entry_does_not_say(open_books: Books) -> 
 
 def test_there_is_one_scribe_only(open_books: Books, clock: VirtualClock) -> None:
     open_books.keep(decision("m1"))
-    other = Scribe(open_books.journal_dir, Ledger(open_books.url, writer=True), clock)
+    ledger = Ledger(open_books.url, writer=True)
+    other = Scribe(open_books.journal_dir, ledger, clock)
     open_books.journal.append(decision("m2"))
     open_books.journal.close()
     assert running(open_books.journal_dir)
@@ -216,6 +231,7 @@ def test_there_is_one_scribe_only(open_books: Books, clock: VirtualClock) -> Non
     assert not running(open_books.journal_dir)
     assert other.once() == 1
     other.close()
+    ledger.close()
 
 
 async def until(what: Callable[[], bool]) -> None:
@@ -226,6 +242,7 @@ async def until(what: Callable[[], bool]) -> None:
     raise AssertionError("it did not come to it")
 
 
+@pytest.mark.sqlite
 async def test_run_backs_off_recovers_and_stops(open_books: Books) -> None:
     open_books.keep(decision("m0"))
     open_books.scribe.close()

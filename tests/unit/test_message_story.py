@@ -31,7 +31,9 @@ from outbound_guard.ledger.records import (
 from outbound_guard.mail import Envelope, first_id, last_id, new_id, time_of
 from outbound_guard.reply import Reply
 from outbound_guard.spool import Entry, Progress, Spool
-from tests.records import Books, books, decision, entry
+from tests.records import BOTH_LONG, Books, books, decision, entry
+
+LEDGERS = BOTH_LONG
 
 NOW = 1_700_000_000.0
 CONTENT = b"Subject: Hello\r\n\r\nText\r\n"

@@ -25,7 +25,9 @@ from outbound_guard.desk.policy.in_force import (
 )
 from outbound_guard.ledger.records import Audit, Record
 from outbound_guard.mail import Signal
-from tests.records import Books, books, decision
+from tests.records import BOTH_LONG, Books, books, decision
+
+LEDGERS = BOTH_LONG
 
 OLD = "# Ours.\n[threshold]\nhold = 5.5\n"
 NEW = OLD.replace("5.5", "6.5")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from outbound_guard.desk.errors import DeskError
 from outbound_guard.desk.queue.listing import found, in_order, summary
 from outbound_guard.desk.queue.waiting import KEPT, Fit, Search, Waiting, answer_of, described, waiting
 from outbound_guard.mail import Envelope
@@ -56,7 +57,7 @@ SEARCHES = st.builds(
     recipient=st.sampled_from(("", "A@ONE.test", "c@two.test", "nobody")),
     destination=st.sampled_from(("", "@", "one.test", "TWO.test", "zero.test", "test")),
     reply=st.sampled_from(("", "greyLISTED", "mailbox", "451", "nothing of the kind")),
-    reply_class=st.sampled_from(("", "greylisting", "mailbox_full", "rate", "mailbox")),
+    reply_class=st.sampled_from(("", "greylisting", "mailbox_full", "rate", "content")),
     subject=st.sampled_from(("", "chance", "other")),
     since=st.sampled_from((0.0, 50.0, 51.0)),
     before=st.sampled_from((0.0, 50.0, 51.0)),
@@ -148,3 +149,9 @@ def test_sorted_both_ways() -> None:
     assert [one.id for one in in_order(rows, "attempts", down=False)] == ["m1", "m2", "m0"]
     assert [one.id for one in in_order(rows, "attempts", down=True)] == ["m0", "m2", "m1"]
     assert [one.id for one in in_order(rows, "received", down=True)] == ["m2", "m1", "m0"]
+
+
+@pytest.mark.parametrize("search", [Search(sender_class="bulky"), Search(reply_class="spam")])
+def test_a_class_that_does_not_exist_is_refused_by_name(search: Search) -> None:
+    with pytest.raises(DeskError, match=r"no class of .*s is called '(bulky|spam)': it is one of "):
+        found([], search, lambda _: None)

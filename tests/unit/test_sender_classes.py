@@ -18,7 +18,9 @@ from outbound_guard.ledger.records import ClassChange, decode, encode
 from outbound_guard.reputation.classes import CLASSES, WAYS, Circumstances, class_of
 from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC
 from outbound_guard.reputation.sender_classes import UNKNOWN, SenderClasses
-from tests.records import Books, books
+from tests.records import BOTH_LONG, Books, books
+
+LEDGERS = BOTH_LONG
 
 CALM = Circumstances()
 KNOWN = NO_PROFILE._replace(messages=300.0, delivered=250.0)

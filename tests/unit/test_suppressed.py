@@ -18,7 +18,9 @@ from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.records import Suppression
 from outbound_guard.mail import Envelope
 from outbound_guard.reply import Reply, suppressed
-from tests.records import Books, books
+from tests.records import BOTH_LONG, Books, books
+
+LEDGERS = BOTH_LONG
 
 NOW = 1_800_000_000.0
 OK, LISTED = Reply(250, "2.0.0", "ok"), Reply(451, "4.7.1", "OG-LISTED")
@@ -51,6 +53,20 @@ async def test_who_is_on_the_list_and_for_whom(opened: Books) -> None:
     assert lists.answer("a.test", "x@b.test") is None
     assert lists.answer("c.test", "x@b.test") is not None
     assert len(lists) == 3
+
+
+async def test_an_international_domain_has_two_spellings_and_one_entry(opened: Books) -> None:
+    clock = VirtualClock(NOW)
+    suppressing.add(opened.journal, clock, "a.test", "gone@bücher.test", by="cli:root")
+    opened.keep()
+    lists = Suppressed(opened.ledger)
+    await lists.refresh()
+    assert lists.answer("a.test", "gone@xn--bcher-kva.test") is not None
+    assert lists.answer("a.test", "Gone@BÜCHER.test") is not None
+    suppressing.remove(opened.journal, clock, "a.test", "gone@xn--bcher-kva.test", by="cli:root")
+    opened.keep()
+    await lists.refresh()
+    assert lists.answer("a.test", "gone@bücher.test") is None
 
 
 async def test_changes_by_people_are_followed(opened: Books) -> None:
@@ -100,6 +116,7 @@ async def test_more_than_is_read_in_one_go(opened: Books) -> None:
     ]
 
 
+@pytest.mark.sqlite
 async def test_without_a_ledger_nobody_is_refused_and_nothing_is_forgotten(tmp_path: Path, opened: Books) -> None:
     away = Suppressed(Ledger(f"sqlite:///{tmp_path / 'no' / 'ledger.sqlite3'}"))
     await away.refresh()

@@ -19,7 +19,9 @@ from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.migrations import versions as migrations
 from outbound_guard.ledger.records import Standing
 from outbound_guard.ledger.traffic_queries import Hour
-from tests.records import Books, books, decision
+from tests.records import BOTH_LONG, Books, books, decision
+
+LEDGERS = BOTH_LONG
 
 HOUR = 3600.0
 NOW = 1_700_000_400.0
@@ -66,11 +68,7 @@ def test_decisions_are_counted_by_hour_account_and_action(opened: Books) -> None
 
 
 def numbers(opened: Books) -> list[tuple[object, ...]]:
-    connection = sqlite3.connect(opened.file)
-    try:
-        return connection.execute("SELECT * FROM traffic ORDER BY 1, 2, 3").fetchall()
-    finally:
-        connection.close()
+    return opened.sql("SELECT * FROM traffic ORDER BY 1, 2, 3")
 
 
 def test_a_segment_met_again_and_a_decision_told_again_count_once(opened: Books, tmp_path: Path) -> None:
@@ -176,6 +174,7 @@ def test_senders_at_risk_are_those_with_the_highest_scores_whatever_was_done(ope
     assert len(traffic_queries.at_risk(opened.ledger, NOW - 86_400, NOW, limit=2)) == 2
 
 
+@pytest.mark.sqlite
 def test_who_is_at_risk_is_found_in_the_index_alone(opened: Books) -> None:
     opened.keep(decision("m1"))
     connection = sqlite3.connect(opened.file)

@@ -27,7 +27,9 @@ from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC, Memory
 from outbound_guard.scanners import Opinion
 from outbound_guard.signals import CHECKS, LEAST_FACTOR, MOST_FACTOR, Panel, View
 from outbound_guard.verdict import ACTIONS, Circumstances, decide
-from tests.records import Books, books, decision, entry
+from tests.records import BOTH_LONG, Books, books, decision, entry
+
+LEDGERS = BOTH_LONG
 
 HOLD = 6.0
 SIGNALS = (
@@ -219,6 +221,7 @@ async def test_reset_restores_the_policys_weights(opened: Books, clock: VirtualC
             desk.weights_reset(opened.ledger, opened.journal, clock, name, by="bob")
 
 
+@pytest.mark.sqlite
 async def test_without_its_ledger_a_process_keeps_what_it_knew(opened: Books, clock: VirtualClock) -> None:
     await decide_about(opened, clock, "m1", abuse=False)
     copy = InForce(opened.ledger)

@@ -20,7 +20,7 @@ from outbound_guard.config import Config
 from outbound_guard.desk.accounts.limits import is_in_force
 from outbound_guard.desk.errors import DeskError, on_disk
 from outbound_guard.ledger import account_erasing as erasing
-from outbound_guard.ledger import account_one_queries, directory_queries
+from outbound_guard.ledger import account_one_queries, directory_queries, nodes
 from outbound_guard.ledger.account_erasing import Order
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.journal import Journal
@@ -33,6 +33,8 @@ from outbound_guard.state import StateDown, StateError
 
 log = logging.getLogger(__name__)
 
+GONE = 7 * 86400.0
+"""Seconds without a word after which a host that shared the ledger is not waited for any more."""
 AGAIN = 5.0
 """Seconds until it is done once more: by then what was under way is in the ledger."""
 COMPACT = 1 << 30
@@ -124,14 +126,19 @@ async def carry_out(
     clock: Clock,
     settled: Callable[[], bool],
     again: float = AGAIN,
+    node: str = "",
+    leads: bool = True,
 ) -> int:
     """Carry out what was ordered, as far as it is time; how many orders were finished.
 
     `writer` is the ledger's writer; `settled` says whether it has all of the journal. Raises LedgerError, OSError; an
-    order that fails is tried again with the next call.
+    order that fails is tried again with the next call. If other hosts share the ledger, `node` is the name of this one:
+    each removes its own files, and then the one that leads the rest.
     """
     finished = 0
     for order in await asyncio.to_thread(erasing.orders, writer):
+        if node and not await _own_files(writer, spool, order, node, clock.now(), leads):
+            continue
         if order.state == "once" and (not settled() or clock.now() < order.changed + again):
             continue
         before = clock.now() if order.state == "waiting" else order.changed
@@ -153,6 +160,27 @@ async def carry_out(
         await _leave_nothing(writer, memory)
         finished += 1
     return finished
+
+
+async def _own_files(writer: Ledger, spool: Spool, order: Order, node: str, now: float, leads: bool) -> bool:
+    """Remove the files of this host; True if the rest is to be done here, now. Raises LedgerError, OSError."""
+    gone = await asyncio.to_thread(erasing.files_gone, writer, order.id)
+    if node not in gone or order.state == "once":
+        before = now if order.state == "waiting" else order.changed
+        try:
+            number = await _spooled(writer, spool, order.account, before)
+        except Busy as error:
+            log.warning("an account cannot be erased yet: %s", error)
+            return False
+        await asyncio.to_thread(erasing.note_files_gone, writer, order.id, node, number)
+    if not leads or order.state == "once":
+        return leads
+    there = await asyncio.to_thread(nodes.nodes, writer)
+    # A file without its row would be taken for a message whose record was lost, and be recorded anew.
+    missing = [one.name for one in there if one.name not in (*gone, node) and one.age < GONE]
+    if missing:
+        log.info("the erasure %s waits for the files of %s", order.id, ", ".join(missing))
+    return not missing
 
 
 async def _erase(writer: Ledger, spool: Spool, memory: Reputation, order: Order, before: float) -> dict[str, int]:

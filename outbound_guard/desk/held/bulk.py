@@ -9,7 +9,7 @@ reports that it was gone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -18,11 +18,11 @@ from outbound_guard.desk.errors import DeskError, on_disk
 from outbound_guard.desk.held.acts import DONE, Act
 from outbound_guard.ledger import bulk_queries
 from outbound_guard.ledger.bulk_queries import Bulk, BulkSummary
-from outbound_guard.ledger.bulk_storing import PENDING
+from outbound_guard.ledger.bulk_storing import PENDING, take_back
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.held_queries import Search
 from outbound_guard.ledger.journal import Journal
-from outbound_guard.ledger.records import Audit, BulkChange, BulkPlaced
+from outbound_guard.ledger.records import Audit, BulkChange, BulkPlaced, Record
 from outbound_guard.mail import new_id
 
 DELAY = 30.0
@@ -35,6 +35,22 @@ MOST_NAMED = 10_000
 
 Meant = Search | tuple[str, ...]
 """Which messages: all that a search finds, or these ids."""
+
+
+class Eyes(msgspec.Struct, frozen=True):
+    """From how many messages on a decision needs a second person."""
+
+    most: int = 0
+    """So many one person decides about; 0: any number."""
+    seconds: float = 86_400.0
+    """So long a decision waits for the second person; then it expires."""
+
+    def needed(self, number: int) -> bool:
+        """True if a decision about so many messages waits."""
+        return 0 < self.most < number
+
+
+NO_EYES = Eyes()
 
 
 class LeftOut(msgspec.Struct, frozen=True):
@@ -97,8 +113,15 @@ async def place(
     by: str,
     reason: str = "",
     delay: float = DELAY,
+    person: str = "",
+    eyes: Eyes = NO_EYES,
+    beside: Callable[[BulkPlaced], Sequence[Record]] = lambda placed: (),
 ) -> Bulk:
-    """Decide. It is carried out `delay` seconds from now, 0: at once. Raises DeskError, LedgerError."""
+    """Decide. It is carried out `delay` seconds from now, 0: at once. Raises DeskError, LedgerError.
+
+    If it is about more messages than `eyes` lets one person decide about, it waits for a second one; `person` is who
+    decides, by the name that a token of theirs does not change. What `beside` makes is recorded in one piece with it.
+    """
     check(meant, act, teach=teach)
     if not 0 <= delay <= LONGEST_DELAY:
         raise DeskError(f"a decision is carried out after 0 to {LONGEST_DELAY:.0f} seconds")
@@ -108,6 +131,7 @@ async def place(
     if len(ids) > MOST:
         raise DeskError(f"more than {MOST} messages at once: say more closely which")
     now = clock.now()
+    waits = eyes.needed(len(ids))
     placed = BulkPlaced(
         id=new_id(now),
         time=now,
@@ -116,22 +140,65 @@ async def place(
         by=by,
         reason=reason,
         teach=teach,
-        due=now + delay,
+        due=now + (eyes.seconds if waits else delay),
         meant=described(meant),
+        person=(person or by) if waits else "",
+        delay=delay if waits else 0.0,
     )
     detail = f"{len(ids)} messages: {placed.meant}" + (f"; {reason}" if reason else "")
+    detail += "; waits for a second person" if waits else ""
     what = f"bulk.{act}" + (".teach" if teach else "")
-    on_disk(journal, placed, Audit(time=now, by=by, what=what, subject=placed.id, detail=detail))
+    audit = Audit(time=now, by=by, what=what, subject=placed.id, detail=detail)
+    on_disk(journal, placed, audit, *beside(placed))
     return _as_placed(placed)
 
 
-async def undo(reader: Ledger, journal: Journal, clock: Clock, id_: str, *, by: str) -> Bulk:
-    """Take a decision back before it is carried out. Raises DeskError (it is too late, or no such), LedgerError."""
+async def confirm(reader: Ledger, journal: Journal, clock: Clock, id_: str, *, person: str, by: str) -> Bulk:
+    """Be the second person: it is carried out after its delay. Raises DeskError, LedgerError."""
+    found = await progress(reader, id_)
+    if person == found.person:
+        raise DeskError(f"{id_} waits for somebody else: who has decided cannot be the second person")
+    now = clock.now()
+    _check_waits(found, now)
+    change = BulkChange(id=id_, time=now, state="placed", by=by, due=now + found.delay)
+    on_disk(journal, change, Audit(time=now, by=by, what="bulk.confirmed", subject=id_, detail=found.meant))
+    return msgspec.structs.replace(found, state="placed", due=change.due, changed=now, changed_by=by, confirmed_by=by)
+
+
+async def refuse(reader: Ledger, journal: Journal, clock: Clock, id_: str, *, by: str, reason: str = "") -> Bulk:
+    """Refuse what waits for a second person; every message stays where it is. Raises DeskError, LedgerError."""
+    found = await progress(reader, id_)
+    now = clock.now()
+    _check_waits(found, now)
+    change = BulkChange(id=id_, time=now, state="refused", by=by, due=found.due)
+    detail = f"{found.meant}; {reason}" if reason else found.meant
+    on_disk(journal, change, Audit(time=now, by=by, what="bulk.refused", subject=id_, detail=detail))
+    return msgspec.structs.replace(found, state="refused", changed=now, changed_by=by)
+
+
+def _check_waits(found: Bulk, now: float) -> None:
+    # Nothing is awaited between this look at the time and the journal: who lets it expire looks there first.
+    if found.state != bulk_queries.WAITING:
+        raise DeskError(f"{found.id} does not wait for a second person: it is {found.state}")
+    if now >= found.due:
+        raise DeskError(f"too late: {found.id} has expired")
+
+
+async def undo(
+    reader: Ledger, journal: Journal, clock: Clock, id_: str, *, by: str, writer: Ledger | None = None
+) -> Bulk:
+    """Take a decision back before it is carried out. Raises DeskError (it is too late, or no such), LedgerError.
+
+    `writer` is the ledger's, needed if other hosts share it: there it is settled whether one of them has begun.
+    """
     found = await progress(reader, id_)
     now = clock.now()
     # Nothing is awaited between this look at the time and the journal: who carries it out looks there first.
-    if found.state != "placed" or now >= found.due:
-        raise DeskError(f"too late: {id_} is {'undone' if found.state == 'undone' else 'being carried out'} already")
+    if found.state not in ("placed", bulk_queries.WAITING) or now >= found.due:
+        over = found.state in ("undone", "refused", "expired")
+        raise DeskError(f"too late: {id_} is {found.state if over else 'being carried out'} already")
+    if writer is not None and writer.shared and not await asyncio.to_thread(take_back, writer, id_, now, by):
+        raise DeskError(f"too late: {id_} is being carried out already")
     change = BulkChange(id=id_, time=now, state="undone", by=by)
     on_disk(journal, change, Audit(time=now, by=by, what="bulk.undone", subject=id_, detail=found.meant))
     return msgspec.structs.replace(found, state="undone", changed=now, changed_by=by)
@@ -193,10 +260,12 @@ def _as_placed(placed: BulkPlaced) -> Bulk:
         meant=placed.meant,
         number=len(placed.ids),
         due=placed.due,
-        state="placed",
+        state=bulk_queries.WAITING if placed.person else "placed",
         changed=placed.time,
         changed_by=placed.by,
         remarks=(),
+        person=placed.person,
+        delay=placed.delay,
         counts={PENDING: len(placed.ids)},
     )
 

@@ -47,24 +47,27 @@ async def reconcile(
     clock: Clock,
     *,
     hostname: str,
-    alone: bool = True,
+    node: str = "",
     settle: float = 30.0,
     suspected: set[str] | None = None,
 ) -> Reconciled:
     """Bring spool and ledger together. What it finds goes through the journal. Raises LedgerError, OSError.
 
-    `hostname` is who reports to senders. `alone`: no other machine's spool shares the ledger; otherwise nothing is
-    taken for gone. What was received in the last `settle` seconds is left alone, since its record may still be on its
+    `hostname` is who reports to senders. `node`: the name of this host, if others share the ledger; what they hold is
+    their business, and what is known to lie elsewhere but is found here, since its file was moved, is this host's from
+    now on. What was received in the last `settle` seconds is left alone, since its record may still be on its
     way. `suspected`, if given, is kept from one comparison to the next: only what was missing from the spool the time
     before is taken for gone, since the ledger hears of a release or deletion a second after the spool.
     """
     done = Reconciled()
-    known = await asyncio.to_thread(queries.held_states, ledger)
+    known = await asyncio.to_thread(queries.held_states, ledger, node)
     here = await asyncio.to_thread(_here, spool)
     recent = clock.now() - settle
     odd = [(id_, state) for id_, state in here.items() if known.get(id_) != state]
+    # Of those that are not known to be here, what is known elsewhere.
+    moved = await asyncio.to_thread(queries.held_states, ledger) if node and odd else {}
     for entry, state in await asyncio.to_thread(_entries, spool, odd):
-        said = known.get(entry.id)
+        said = known.get(entry.id, moved.get(entry.id))
         if said is None and entry.received > recent:
             continue
         if said is None:
@@ -79,7 +82,7 @@ async def reconcile(
             done.corrected += 1
     missing = {id_ for id_, said in known.items() if said in ("held", "quarantine") and id_ not in here}
     for id_ in sorted(missing if suspected is None else missing & suspected):
-        done.gone += await _gone(spool, journal, clock, id_, alone)
+        done.gone += await _gone(spool, journal, clock, id_)
     if suspected is not None:
         suspected.clear()
         suspected |= missing
@@ -111,12 +114,10 @@ async def _finished(spool: Spool, journal: Journal, clock: Clock, id_: str, said
     return True
 
 
-async def _gone(spool: Spool, journal: Journal, clock: Clock, id_: str, alone: bool) -> bool:
+async def _gone(spool: Spool, journal: Journal, clock: Clock, id_: str) -> bool:
     try:
         _, _, state = await spool.find(id_)
     except NotInSpool:
-        if not alone:
-            return False
         to, reason = "missing", "no longer in the spool"
     else:
         if state in _OPEN:

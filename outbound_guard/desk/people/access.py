@@ -26,7 +26,7 @@ class Acting(msgspec.Struct, frozen=True):
     name: str
     """The user; of a token the one who made it."""
     role: str
-    """viewer | operator | admin: as of now, not as of when they signed in."""
+    """viewer | operator | admin | tenant: as of now, not as of when they signed in."""
     scopes: frozenset[str]
     """What may be done; of a token, what it was made for and its maker may still do."""
     by: str
@@ -37,6 +37,8 @@ class Acting(msgspec.Struct, frozen=True):
     """What a form of this session has to bring; compare with hmac.compare_digest."""
     token: str = ""
     """Id of the token; empty for sessions."""
+    accounts: tuple[str, ...] = ()
+    """Of a tenant: the accounts that it sees, as of now; with the scope `own` nothing else is seen."""
 
     def may(self, scope: str) -> bool:
         """True if this may be done."""
@@ -81,6 +83,7 @@ class Access:
             f"console:{found.user}",
             session=found.key[:SESSION_ID],
             csrf=found.csrf,
+            accounts=found.accounts,
         )
 
     async def of_token(self, value: str) -> Acting | None:
@@ -89,7 +92,7 @@ class Access:
         if found is None:
             return None
         scopes = ROLES.get(found.role, frozenset()) & frozenset(found.scopes)
-        return Acting(found.user, found.role, scopes, f"token:{found.name}", token=found.id)
+        return Acting(found.user, found.role, scopes, f"token:{found.name}", token=found.id, accounts=found.accounts)
 
     async def start(self) -> str:
         """The path of the one-time link to the first user; empty if there are users. Raises LedgerError."""

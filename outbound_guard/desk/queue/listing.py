@@ -36,7 +36,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     oldest: float
     """Unix seconds; 0 if there is none."""
     untried: int
-    """Messages with a recipient to whom nothing was answered since it is queued."""
+    """Messages with a recipient to whom nothing was answered yet."""
     reports: int
     """Reports of our own."""
     returnable: int
@@ -52,7 +52,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def found(rows: Iterable[Waiting], search: Search, whole: WholeOne) -> list[Waiting]:
-    """Those that fit, in the order given. Of a message with many recipients the file is read, if they matter."""
+    """Those that fit, in the order given. Of a message with many recipients the file is read, if they matter.
+
+    Raises DeskError for a class that does not exist.
+    """
     if search.empty:
         return list(rows)
     fit = Fit(search)

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 
 import msgspec
 
+from outbound_guard.delivery.answers import CLASSES as ANSWER_CLASSES
 from outbound_guard.delivery.answers import meaning_of
 from outbound_guard.delivery.bounce import CODE, may_bounce
 from outbound_guard.delivery.retry import recipients_left
+from outbound_guard.desk.errors import DeskError
 from outbound_guard.mail import domain_of
 from outbound_guard.reply import Reply
+from outbound_guard.reputation.classes import CLASSES as SENDER_CLASSES
 from outbound_guard.spool import Entry, Progress, due_of, last_reply
 
 KEPT = 20
@@ -64,7 +67,7 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
     destinations: tuple[str, ...]
     """Their domains, each once."""
     answers: tuple[Answer, ...]
-    """The last answers to them, each once; none if nothing was answered yet since it is queued."""
+    """The last answers to them, each once; none if nothing was answered yet."""
     which: tuple[int, ...]
     """For each recipient its place in `answers`, -1: none; empty if all have the same."""
     cut: bool
@@ -166,10 +169,18 @@ def _class(code: str, wording: str, reply: Reply) -> str:
     return _classes[key]
 
 
+def _known(what: str, given: str, classes: tuple[str, ...]) -> None:
+    if given and given not in classes:
+        raise DeskError(f"no class of {what}s is called {given!r}: it is one of {', '.join(classes)}")
+
+
 class Fit:
     """Which messages, and which of their recipients, a search means."""
 
     def __init__(self, search: Search) -> None:
+        """Raises DeskError for a class that does not exist, which would otherwise mean no message at all."""
+        _known("sender", search.sender_class, SENDER_CLASSES)
+        _known("answer", search.reply_class.partition(".")[0], ANSWER_CLASSES)
         self._search = search
         self._sender, self._recipient = search.sender.lower(), search.recipient.lower()
         self._destination = search.destination.lower().removeprefix("@") or search.destination
