@@ -161,7 +161,7 @@ def test_who_was_seen_is_forgotten_unless_people_have_decided(opened: Books) -> 
     fill(opened)
     opened.keep(sent("z1", "idle.test"))
     later = NOW + 40 * 86400
-    retention.forget(opened.ledger, later, 30, Retention(), set())
+    retention.forget(opened.ledger, later, 30, Retention())
     # The last has held mail, and what is held is kept.
     assert listed(opened)[0] == ["alpha.test", "beta.test", "delta", "epsilon", "gamma.test"]
     assert one.sender_names(opened.ledger, "idle.test") == []

@@ -489,7 +489,7 @@ async def test_while_the_disk_fails_nobody_gets_a_message_twice(house: House, mo
     assert await house.counts() == {}
 
 
-@pytest.mark.parametrize(("others", "call"), [(("d@example.org",), "put"), ((), "put"), ((), "unlink")])
+@pytest.mark.parametrize(("others", "call"), [(("d@example.org",), "put_all"), ((), "put_all"), ((), "unlink")])
 async def test_a_crash_after_a_failed_bounce_or_removal_doubles_nothing(
     house: House, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...], call: str
 ) -> None:
