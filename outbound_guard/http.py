@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,6 +29,16 @@ class NotFetched(Exception):  # noqa: N818 -- It says that there is no file for 
     """The file could not be had; the text says why."""
 
 
+class Page(msgspec.Struct, frozen=True):
+    """What a program at the other side answered."""
+
+    status: int
+    kind: str
+    """The media type, in lower case and without parameters."""
+    body: bytes
+    retry_after: str = ""
+
+
 async def fetch(
     host: str, address: str, path: str, *, tls: ssl.SSLContext, port: int = 443, longest: int = 65_536, seconds: float
 ) -> tuple[str, bytes]:
@@ -36,34 +48,14 @@ async def fetch(
     which must be HOST's. Another answer than 200, so a redirect too, more than `longest` octets, and more than
     `seconds` for all of it are failures.
     """
-    where = f"[{address}]" if ":" in address else address
-    name = host if port == 443 else f"{host}:{port}"
+    url = f"https://{host if port == 443 else f'{host}:{port}'}{path}"
     try:
-        async with (
-            asyncio.timeout(seconds),
-            # The environment may name a proxy, but not for this: it would go to addresses we have not looked at.
-            httpx.AsyncClient(verify=tls, trust_env=False, follow_redirects=False, timeout=seconds) as client,
-            client.stream(
-                "GET",
-                f"https://{where}:{port}{path}",
-                headers={"Host": name, "User-Agent": "outbound-guard", "Accept-Encoding": "identity"},
-                extensions={"sni_hostname": host},
-            ) as answer,
-        ):
+        async with _answer("GET", url, address, b"", {}, tls, seconds) as answer:
             if answer.status_code != 200:
                 raise NotFetched(f"answered {answer.status_code}")
-            content = b""
-            # As it comes over the wire: nothing small is unpacked into something large.
-            async for piece in answer.aiter_raw():
-                content += piece
-                if len(content) > longest:
-                    raise NotFetched(f"is longer than {longest} octets")
-            kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-            return kind, content
-    except TimeoutError as error:
-        raise NotFetched(f"no answer within {seconds:g} s") from error
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        raise NotFetched(f"{type(error).__name__}: {error}"[:200]) from error
+            return _kind(answer), await _content(answer, longest)
+    except NotSent as error:
+        raise NotFetched(str(error)) from error
 
 
 async def post(
@@ -81,52 +73,8 @@ async def post(
     looked up again. `tls` checks the certificate, which must be for the URL's host. Nothing of the answer but its head
     is read, so its size does not matter; redirects are not followed; `seconds` is for all of it.
     """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    literal = f"[{address}]" if ":" in address else address
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    sent = {"Host": parts.netloc, "User-Agent": "outbound-guard", "Accept-Encoding": "identity", **headers}
-    try:
-        async with (
-            asyncio.timeout(seconds),
-            # As above: no proxy of the environment.
-            httpx.AsyncClient(verify=tls or False, trust_env=False, follow_redirects=False, timeout=seconds) as client,
-            client.stream(
-                "POST",
-                f"{parts.scheme}://{literal}:{port}{path}",
-                content=body,
-                headers=sent,
-                extensions={"sni_hostname": host},
-            ) as answer,
-        ):
-            return answer.status_code, answer.headers.get("retry-after", "")[:64]
-    except TimeoutError as error:
-        raise NotSent(f"no answer within {seconds:g} s") from error
-    except httpx.ConnectError as error:
-        raise NotSent(_cause(error), unreached=True) from error
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        raise NotSent(_cause(error)) from error
-
-
-def _cause(error: BaseException) -> str:
-    """What went wrong with a connection, in a few words: the innermost cause says most."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}"[:200]
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"{type(error).__name__}: {text}"[:200].rstrip(": ")
-
-
-class Page(msgspec.Struct, frozen=True):
-    """What a program at the other side answered."""
-
-    status: int
-    kind: str
-    """The media type, in lower case and without parameters."""
-    body: bytes
-    retry_after: str = ""
+    async with _answer("POST", url, address, body, headers, tls, seconds) as answer:
+        return answer.status_code, _retry_after(answer)
 
 
 async def exchange(
@@ -141,34 +89,76 @@ async def exchange(
     longest: int = 4_194_304,
 ) -> Page:
     """One request with its whole answer, as `post` does it otherwise. Raises NotSent, also for more than `longest`."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    literal = f"[{address}]" if ":" in address else address
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    sent = {"Host": parts.netloc, "User-Agent": "outbound-guard", "Accept-Encoding": "identity", **headers}
+    async with _answer(method, url, address, body, headers, tls, seconds) as answer:
+        content = await _content(answer, longest)
+        return Page(answer.status_code, _kind(answer), content, _retry_after(answer))
+
+
+@asynccontextmanager
+async def _answer(
+    method: str,
+    url: str,
+    address: str,
+    body: bytes,
+    headers: dict[str, str],
+    tls: ssl.SSLContext | None,
+    seconds: float,
+) -> AsyncIterator[httpx.Response]:
+    """The answer to one request, whose body can be read within these seconds too. Raises NotSent."""
     try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        literal = f"[{address}]" if ":" in address else address
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         async with (
             asyncio.timeout(seconds),
-            # As above: no proxy of the environment.
+            # The environment may name a proxy, but not for this: it would go to addresses we have not looked at.
             httpx.AsyncClient(verify=tls or False, trust_env=False, follow_redirects=False, timeout=seconds) as client,
             client.stream(
                 method,
                 f"{parts.scheme}://{literal}:{port}{path}",
                 content=body,
-                headers=sent,
+                headers={
+                    "Host": parts.netloc,
+                    "User-Agent": "outbound-guard",
+                    "Accept-Encoding": "identity",
+                    **headers,
+                },
                 extensions={"sni_hostname": parts.hostname or ""},
             ) as answer,
         ):
-            content = b""
-            async for piece in answer.aiter_raw():
-                content += piece
-                if len(content) > longest:
-                    raise NotSent(f"its answer is longer than {longest} octets")
-            kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-            return Page(answer.status_code, kind, content, answer.headers.get("retry-after", "")[:64])
+            yield answer
     except TimeoutError as error:
         raise NotSent(f"no answer within {seconds:g} s") from error
     except httpx.ConnectError as error:
         raise NotSent(_cause(error), unreached=True) from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise NotSent(_cause(error)) from error
+
+
+async def _content(answer: httpx.Response, longest: int) -> bytes:
+    """The body as it comes over the wire: nothing small is unpacked into something large. Raises NotSent."""
+    content = b""
+    async for piece in answer.aiter_raw():
+        content += piece
+        if len(content) > longest:
+            raise NotSent(f"its answer is longer than {longest} octets")
+    return content
+
+
+def _kind(answer: httpx.Response) -> str:
+    return str(answer.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+
+def _retry_after(answer: httpx.Response) -> str:
+    return str(answer.headers.get("retry-after", ""))[:64]
+
+
+def _cause(error: BaseException) -> str:
+    """What went wrong with a connection, in a few words: the innermost cause says most."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"[:200]
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{type(error).__name__}: {text}"[:200].rstrip(": ")

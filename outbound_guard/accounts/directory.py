@@ -11,7 +11,7 @@ import asyncio
 import fnmatch
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10
 """Tries to read a ledger that was never there until the log says so."""
+_HEARD = 600.0
+"""Seconds after which what was decided elsewhere holds only if the ledger knows of it; so old is the oldest news."""
 _MEMO = 50_000
 """Senders whose account by pattern, or limit, is remembered."""
 
@@ -64,6 +66,8 @@ class Directory:
         self._copy = _Copy()
         self._failures = 0
         self._now: dict[tuple[str, str], Standing] = {}
+        self._heard: set[tuple[str, str]] = set()
+        """Those of `_now` that another process has decided."""
         self._account_memo: dict[str, str | None] = {}
         self._limit_memo: dict[tuple[str, str, str], tuple[LimitTables, Limit]] = {}
 
@@ -83,6 +87,7 @@ class Directory:
             self.failing = True
             return False
         self.failing, self._failures = False, 0
+        self._forget_heard((copy or self._copy).suspensions)
         if copy is None:
             return False
         self._copy = copy
@@ -142,6 +147,7 @@ class Directory:
     def suspend_now(self, standing: Standing) -> None:
         """Let a suspension hold in this process at once. `standing` is the very record that goes to the journal."""
         self._now[standing.scope, standing.subject] = standing
+        self._heard.discard((standing.scope, standing.subject))
         self.tell(standing)
 
     def hear(self, standing: Standing) -> None:
@@ -150,6 +156,15 @@ class Directory:
         known = self._now.get(key) or self._copy.suspensions.get(key)
         if standing.change in ("suspended", "resumed") and (known is None or known.time < standing.time):
             self._now[key] = standing
+            self._heard.add(key)
+
+    def _forget_heard(self, known: Mapping[tuple[str, str], Standing]) -> None:
+        """Old news may be heard again, also of an account that was erased meanwhile: the ledger has the truth."""
+        before = self._clock.now() - _HEARD
+        self._heard &= self._now.keys()
+        for key in [key for key in self._heard if key not in known and self._now[key].time < before]:
+            del self._now[key]
+            self._heard.discard(key)
 
     def limit(self, sender: str, account: str, default: LimitTables) -> Limit:
         """What one sender may send: its own limit, where that is silent its account's, else the provider's."""

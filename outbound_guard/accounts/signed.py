@@ -10,7 +10,8 @@ The HMAC is one of SHA-256, or of SHA-1, whichever has as many digits. Exim's ex
 MD5. HMAC does not stand on collisions being hard to find, so what was found in SHA-1 does not reach it (RFC 6194 3.3).
 
 Whoever gets hold of such a message could send another text under its envelope sender and Message-ID. So a process
-remembers which text a signature came with, and believes it with no other; the time limits what it does not remember.
+remembers which From, Subject and text a signature came with, and believes it with no others; the time limits what it
+does not remember.
 """
 
 from __future__ import annotations
@@ -34,13 +35,15 @@ VERSION = "v1"
 AHEAD = 300.0
 """Seconds by which another machine's clock may be ahead of ours."""
 _FIELDS = 5
-"""Fields of the name that are looked at: a server that does not remove what a customer wrote sends two."""
+"""Fields of the name that are looked at: a server that does not remove what a customer wrote sends two. Of more, the
+first and the last ones are: servers put their own at either end, and what a customer wrote shall not hide it."""
 _LONGEST = 1000
 _REMEMBERED = 50_000
 """Signatures whose text is remembered, the newest, by each process."""
 _TEXT = 262_144
 """Octets of a text from which, with its length, it is known again."""
-_SPACE = re.compile(r"\s+")
+_SPACE = re.compile(r"[ \t\r\n\v\f]+")
+"""What mail servers take for white space when they sign; `\\s` would be more than that (U+00A0, U+001C)."""
 _SHAPE = re.compile(r"v1((?:;[katsh]=[^;\s]{0,254}){5})")
 _HASHES: dict[int, Callable[..., hashlib._Hash]] = {64: hashlib.sha256, 40: hashlib.sha1}
 
@@ -89,7 +92,7 @@ class Signed:
 
         `values` of the fields, `source` as the rule is called.
         """
-        for value in values[:_FIELDS]:
+        for value in values if len(values) <= _FIELDS else [*values[: _FIELDS // 2], *values[-_FIELDS // 2 :]]:
             try:
                 found = self._read(value, source, submission, headers)
             except Unbelieved as why:
@@ -113,18 +116,18 @@ class Signed:
         age = submission.received - int(said["t"])
         if not -AHEAD <= age <= self._life:
             raise Unbelieved("expired")
-        sender = self._named(said["a"].lower(), said["s"], source, headers)
-        if not key.may_speak_for(sender.account):
-            raise Unbelieved("not_its_account")
+        sender = self._named(key, said["a"].lower(), said["s"], source, headers)
         text = submission.content[headers.end : headers.end + _TEXT]
-        known = hashlib.sha256(b"%d " % len(submission.content[headers.end :]) + text).digest()
+        size = len(submission.content) - headers.end
+        head = repr((size, [*headers.all("from")], [*headers.all("subject")]))
+        known = hashlib.sha256(head.encode() + text).digest()
         if self._texts.setdefault(said["h"].lower(), known) != known:
             raise Unbelieved("replayed")
         if len(self._texts) > _REMEMBERED:
             del self._texts[next(iter(self._texts))]
         return sender
 
-    def _named(self, account: str, name: str, source: str, headers: Headers) -> Sender:
+    def _named(self, key: SigningKey, account: str, name: str, source: str, headers: Headers) -> Sender:
         """The sender that a header with a right signature names."""
         if account and not forms.safe(account):
             raise Unbelieved("malformed")
@@ -133,7 +136,7 @@ class Signed:
             mailbox = forms.address(name)
             if mailbox is None:
                 raise Unbelieved("malformed")
-            account = self._account_of(mailbox) or account or domain_of(mailbox)
+            account = _account(key, self._account_of(mailbox), account, domain_of(mailbox))
             return Sender(account, mailbox, "mailbox", source)
         word = forms.word(user)
         if word is None or not server:
@@ -145,9 +148,21 @@ class Signed:
             # the programs of all customers run as one user.
             own = f"{server_name(server)}/uid{uid}" if shared(word) else own
             script = f"{own}:{file}"
-            account = self._account_of(script) or self._account_of(own) or account or own
+            account = _account(key, self._account_of(script) or self._account_of(own), account, own)
             return Sender(account, script, "script", source, None, file)
-        return Sender(self._account_of(own) or account or own, own, "system", source)
+        return Sender(_account(key, self._account_of(own), account, own), own, "system", source)
+
+
+def _account(key: SigningKey, known: str | None, said: str, own: str) -> str:
+    """The sender's account: as the directory knows it, else as the header says it, else the sender's own.
+
+    A key for some accounts must be for the sender's own as well, if the directory does not know it: else it could name
+    an account that it may speak for, and another customer's mailbox.
+    """
+    account = known or said or own
+    if not key.may_speak_for(account) or not (known or key.may_speak_for(own)):
+        raise Unbelieved("not_its_account")
+    return account
 
 
 def _right(key: SigningKey, said: dict[str, str], mail_from: str, headers: Headers) -> bool:

@@ -26,7 +26,7 @@ import msgspec
 
 from outbound_guard import __version__, durable
 from outbound_guard.config import Config, ConfigError
-from outbound_guard.ledger import database
+from outbound_guard.ledger import database, segments
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.spool import State as MessageState
 from outbound_guard.spool import copying
@@ -34,8 +34,8 @@ from outbound_guard.state import State, StateError, embedded, snapshot
 from outbound_guard.supervisor import lock
 
 MANIFEST = "backup.json"
-LEFT_OUT = ("run", "lock", "spool", "journal", "state", "incoming", "recording", "mta-sts", "sink")
-"""Of data_dir: what is copied in its own way, and what only a running service means or can be had again."""
+LEFT_OUT = ("run", "lock", "node-id", "spool", "journal", "state", "incoming", "recording", "mta-sts", "sink")
+"""Of data_dir: what is copied in its own way, what only this host or a running service means, what can be had again."""
 _SNAPSHOT_SECONDS = 120.0
 
 
@@ -71,9 +71,12 @@ def back_up(config: Config, target: Path) -> Manifest:
         raise BackupError(f"{data} does not exist: there is nothing to back up")
     if target.resolve().is_relative_to(data.resolve()):
         raise BackupError(f"{target} lies in data_dir, which it is a backup of")
+    for name in ("spool", "journal", "state", database.FILE):
+        if (data / name).is_symlink():
+            raise BackupError(f"{data / name} is a symbolic link, which is not followed: mount there what it leads to")
     _empty(target)
     messages = copying.copy(data / "spool", target / "spool")
-    _copy_tree(data / "journal", target / "journal")
+    _journal(data / "journal", target / "journal", notes)
     if config.ledger.url == "embedded":
         _ledger(data, target)
     else:
@@ -82,9 +85,10 @@ def back_up(config: Config, target: Path) -> Manifest:
     left_out = {*LEFT_OUT, *(f"{database.FILE}{end}" for end in ("", "-wal", "-shm"))}
     for item in sorted(data.iterdir()):
         if item.name not in left_out and not item.name.startswith(("state.unreadable-", ".")):
-            _copy_tree(item, target / "data" / item.name)
+            _copy_tree(item, target / "data" / item.name, notes)
     for file in sorted(set(_named(config))):
-        _copy_tree(file, target / "configuration" / str(file).lstrip("/"))
+        # Whoever names a link in the configuration means what it leads to.
+        _copy_tree(file.resolve(), target / "configuration" / str(file).lstrip("/"), notes, follow=True)
     manifest = Manifest(
         version=__version__,
         made=made,
@@ -104,10 +108,25 @@ def _empty(target: Path) -> None:
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(target.iterdir()):
             raise BackupError(f"{target} is not empty")
+        if target.stat().st_uid != os.geteuid():
+            raise BackupError(f"{target} belongs to somebody else, who could read and change what is in it")
         # It holds mail and keys.
         target.chmod(0o700)
     except (FileExistsError, NotADirectoryError) as error:
         raise BackupError(f"{target} is not a folder") from error
+
+
+def _journal(source: Path, target: Path, notes: list[str]) -> None:
+    """Copy the journal, twice, since a segment that is sealed before its turn comes has another name then."""
+    _copy_tree(source, target, notes)
+    for file in sorted(source.iterdir()) if source.is_dir() else ():
+        if not (target / file.name).exists() and not file.is_symlink():
+            _copy_tree(file, target / file.name, notes)
+    if target.is_dir():
+        durable.sync_directory(target)
+    for file in segments.sealed(target):
+        # Copied while it was open it may lack its end, and after a restore would take the place of the whole one.
+        file.with_suffix(segments.OPEN).unlink(missing_ok=True)
 
 
 def _ledger(data: Path, target: Path) -> None:
@@ -126,7 +145,7 @@ def _state(config: Config, target: Path, notes: list[str]) -> bool:
         notes.append("the counters are not in it: state.url names a server of yours")
         return False
     if lock.holder(config.data_dir) is None:
-        _copy_tree(config.data_dir / "state", target)
+        _copy_tree(config.data_dir / "state", target, notes)
         return target.exists()
     try:
         file = asyncio.run(_snapshot(config))
@@ -149,12 +168,21 @@ async def _snapshot(config: Config) -> Path:
         await state.close()
 
 
-def _copy_tree(source: Path, target: Path) -> None:
-    """Copy a file, or a folder with all below it. What vanishes meanwhile is left out. Raises OSError."""
+def _copy_tree(source: Path, target: Path, notes: list[str], *, follow: bool = False) -> None:
+    """Copy a file, or a folder with all below it. What vanishes meanwhile is left out. Raises OSError.
+
+    Symbolic links are left out with a note, since root would copy for the service's user what that may not read;
+    `follow`: those that lead to files are followed.
+    """
+    if source.is_symlink():
+        if not follow or not source.is_file():
+            notes.append(f"{source} is not in it: it is a symbolic link")
+            return
+        source = source.resolve()
     if source.is_dir():
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
         for item in sorted(source.iterdir()):
-            _copy_tree(item, target / item.name)
+            _copy_tree(item, target / item.name, notes, follow=follow)
         durable.sync_directory(target)
     elif source.is_file():
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

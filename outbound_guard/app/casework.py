@@ -35,8 +35,10 @@ def work_on_cases(parts: Parts, ledger: Ledger, ready: Callable[[], bool]) -> No
             return
         try:
             await asyncio.to_thread(work.once)
-            await work.ask()
-            await measure()
+            if ready():
+                await work.ask()
+            if ready():
+                await measure()
         except LedgerError as error:
             _log.error("cases cannot be worked on for now: %s", error)
         news, work.news = work.news, []

@@ -28,11 +28,16 @@ def watch_customers(parts: Parts, ready: Callable[[], bool]) -> None:
     reader = Ledger(url_of(parts.config.ledger.url, parts.config.data_dir))
     parts.stack.callback(reader.close)
 
+    looked = 0.0
+
     async def once() -> None:
+        nonlocal looked
         if not ready():
             return
+        now = parts.clock.now()
         try:
-            await look_for_offences(reader, parts.journal, parts.clock, parts.metrics.count)
+            await look_for_offences(reader, parts.journal, parts.clock, parts.metrics.count, looked=looked)
+            looked = now
         except (DeskError, LedgerError) as error:
             _log.error("what followed on releases by customers is not known for now: %s", error)
 

@@ -88,7 +88,8 @@ async def _learn(parts: Parts, reader: Ledger, writer: Ledger, ready: Callable[[
         try:
             if factors:
                 await factors.refresh()
-            while await teaching.once():
+            # Each time anew: another host may lead by now.
+            while ready() and await teaching.once():
                 pass
         except (LedgerError, StateDown) as error:
             _log.error("nothing can be learned from feedback for now: %s", error)

@@ -13,6 +13,15 @@ from outbound_guard.ledger.nodes import Lead
 
 _RENEW = 2.0
 """Seconds between two times that the promise to lead is renewed, or asked for."""
+_MEASURED = (
+    "held_expiring",
+    "cases_open",
+    "cases_overdue",
+    "blocklist_subjects",
+    "blocklist_round_age",
+    "own_addresses",
+)
+"""Gauges of what all hosts share: the one that leads has them, the others 0."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +45,10 @@ def take_part(parts: Parts, writer: Ledger, name: str, ready: Callable[[], bool]
             led = lead.leads
             _log.info("this host %s", "leads from now on" if led else "does not lead any more")
         parts.metrics.gauge("ledger_leads", float(led))
+        if not led:
+            # Each time: a measurement may have been under way when the promise ended.
+            for name in _MEASURED:
+                parts.metrics.clear(name)
 
     async def give_up() -> None:
         with contextlib.suppress(LedgerError):

@@ -39,15 +39,14 @@ _log = logging.getLogger(__name__)
 def send_notices(
     parts: Parts,
     ledger: Ledger,
-    ready: Callable[[], bool],
+    leads: Callable[[], bool],
     *,
-    may_i: Callable[[], bool] = lambda: True,
     link: mail.Link = mail.no_link,
 ) -> Sender:
-    """Send notices in the background until the parts are closed. `ledger` is the writer's; `ready`: it can be used.
+    """Send notices in the background until the parts are closed. `ledger` is the writer's.
 
-    `may_i`: among several machines with one ledger it is this one that sends. `link` makes the address of the
-    customers' page for a letter. Raises ConfigError.
+    `leads`: it can be used, and among the hosts that share it this is the one that sends; asked before each letter.
+    `link` makes the address of the customers' page for a letter. Raises ConfigError.
     """
     reader = Ledger(url_of(parts.config.ledger.url, parts.config.data_dir))
     parts.stack.callback(reader.close)
@@ -56,28 +55,27 @@ def send_notices(
     def count(route: str, result: str, number: int) -> None:
         parts.metrics.count("notices_total", route, result, by=number)
 
-    sender = Sender(ledger, reader, ways, parts.clock, parts.config.notices, may_i=may_i, count=count)
+    sender = Sender(ledger, reader, ways, parts.clock, parts.config.notices, may_i=leads, count=count)
     parts.stack.push_async_callback(sender.close)
 
     async def once() -> None:
-        if not ready():
-            return
         try:
             await sender.once()
         except LedgerError as error:
             _log.error("notices wait: %s", error)
 
     async def measure() -> None:
-        if not ready():
-            return
         now = parts.clock.now()
-        try:
-            numbers = await asyncio.to_thread(outbox_queries.numbers, reader, now)
-        except LedgerError:
-            return  # That the ledger cannot be asked is said elsewhere.
+        waiting = outbox_queries.Waiting({}, 0.0)
+        if leads():
+            try:
+                waiting = await asyncio.to_thread(outbox_queries.waiting, reader, now)
+            except LedgerError:
+                return  # That the ledger cannot be asked is said elsewhere.
+        # Of a host that leads no longer they are 0: another tells them.
         for route in ways:
-            parts.metrics.gauge("notices_waiting", numbers.states.get((route.name, "waiting"), 0), route.name)
-        parts.metrics.gauge("notices_oldest_age", max(0.0, now - numbers.oldest) if numbers.oldest else 0.0)
+            parts.metrics.gauge("notices_waiting", waiting.routes.get(route.name, 0), route.name)
+        parts.metrics.gauge("notices_oldest_age", max(0.0, now - waiting.oldest) if waiting.oldest else 0.0)
 
     async def look_at_queue() -> None:
         most, now = parts.config.notices.backlog, parts.clock.now()

@@ -30,6 +30,8 @@ from outbound_guard.supervisor import lock
 REASON = "restored from a backup: it may have been delivered since"
 _NOTHING = ("lost+found", lock.FILE)
 """What an empty data_dir may hold."""
+_NOT_DATA = ("spool", "journal", "state", "run", lock.FILE, *(f"{FILE}{end}" for end in ("", "-wal", "-shm")))
+"""What has its own place in a backup, or is a running service's."""
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -51,6 +53,7 @@ def restore(config: Config, backup: Path, *, queue: bool, by: str) -> Restored:
     `by`: who does it. Raises BackupError, ConfigError (a product runs there), OSError.
     """
     manifest = _manifest(backup)
+    _harmless(backup)
     data = config.data_dir
     with lock.locked(data):
         if found := sorted(item.name for item in data.iterdir() if item.name not in _NOTHING):
@@ -78,6 +81,18 @@ def _manifest(backup: Path) -> Manifest:
             f"it is a backup of version {manifest.version}, and this is {__version__}: install that one, or a later one"
         )
     return manifest
+
+
+def _harmless(backup: Path) -> None:
+    """Raises BackupError if it has what no backup of ours has: root would put back what others have made of it."""
+    for name in ("spool", "journal", "state", "data", FILE):
+        part = backup / name
+        for item in (part, *part.rglob("*")):
+            if item.is_symlink():
+                raise BackupError(f"{item} is a symbolic link, which no backup has: it was changed since it was made")
+    for name in _NOT_DATA:
+        if (backup / "data" / name).exists():
+            raise BackupError(f"{backup / 'data' / name} does not belong there: it was changed since it was made")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -84,14 +84,6 @@ def watch_addresses(parts: Parts, ledger: Ledger, ready: Callable[[], bool]) -> 
         text = "a round of blocklist questions takes some %.0f s at this pace, longer than its interval of %g s"
         _log.warning(text, seconds, settings.interval)
 
-    async def rounds() -> None:
-        try:
-            if ready():
-                await asyncio.sleep(await watch.seconds_until_due())
-                await watch.round()
-        except LedgerError as error:
-            _log.error("own addresses cannot be watched for now: %s", error)
-
     async def refusals() -> None:
         if ready() and (subjects := await watch.refused()):
             _log.info("next hops refuse our address; blocklists are asked about %s", ", ".join(subjects))
@@ -150,10 +142,23 @@ def watch_addresses(parts: Parts, ledger: Ledger, ready: Callable[[], bool]) -> 
 
     parts.every(_IDENTITY, identity)
     parts.every(_SETTLE, on_request)
-    parts.every(_SETTLE, rounds)
+    parts.every(_SETTLE, lambda: next_round(watch, ready))
     parts.every(_LOOK, refusals)
     parts.every(_MEASURE, measure)
     return watch
+
+
+async def next_round(watch: Watch, ready: Callable[[], bool]) -> None:
+    """Ask the lists when it is time again, if it is still for this host to do then."""
+    try:
+        if not ready():
+            return
+        await asyncio.sleep(await watch.seconds_until_due())
+        # Another host may have begun to lead, and asks.
+        if ready():
+            await watch.round()
+    except LedgerError as error:
+        _log.error("own addresses cannot be watched for now: %s", error)
 
 
 def _let_none_rest(parts: Parts, ledger: Ledger, ready: Callable[[], bool]) -> None:

@@ -102,9 +102,10 @@ def _act(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         with room.ledger() as ledger:
             account = asyncio.run(panels.account_of(ledger, scope, arguments.subject))
-        return _show(
-            arguments, room, panels.chosen(room.config, account, arguments.panel), stop=arguments.what == "suspend"
-        )
+            chosen = asyncio.run(
+                panels.for_order(ledger, room.config, scope, arguments.subject, account, arguments.panel)
+            )
+        return _show(arguments, room, chosen, stop=arguments.what == "suspend")
     with room.ledger() as ledger:
         before = panels.told(ledger, room.config, scope, arguments.subject)
         with room.journal() as journal:

@@ -24,6 +24,14 @@ def check_panels(config: Config) -> None:
             raise Mistake(f"{where}.name", f'"{panel.name}" is already the name of {names[panel.name]}')
         names[panel.name] = where
         _one(config, where, panel)
+    whole = [(n, panel) for n, panel in enumerate(config.panel) if panel.whole_accounts and panel.mode != "off"]
+    for number, panel in whole:
+        if len(whole) > 1 and not panel.servers and not panel.accounts:
+            raise Mistake(
+                f"panel[{number}].servers",
+                "must say which servers (or accounts) it is for, as there are other panels: "
+                "the same user name at each of them is somebody else",
+            )
 
 
 def _one(config: Config, where: str, panel: Panel) -> None:

@@ -23,9 +23,10 @@ from outbound_guard.console.customers_texts import LANGUAGES, Said, language_of,
 from outbound_guard.console.pages import environment, link
 from outbound_guard.console.tools import GivenTools, Tools
 from outbound_guard.desk.customers.answers import Answers
-from outbound_guard.desk.customers.links import PATH, find_link
+from outbound_guard.desk.customers.links import PATH, ContactError, find_link
 from outbound_guard.desk.customers.seen import ShownSender
 from outbound_guard.desk.errors import DeskError
+from outbound_guard.desk.held.bulk import Eyes
 from outbound_guard.desk.people.throttle import Throttle
 from outbound_guard.ledger.customer_queries import Link
 from outbound_guard.ledger.database import LedgerError
@@ -42,12 +43,15 @@ FREE, LONGEST = 20, 300.0
 """Wrong links of one address that are free, and the longest time it waits after more of them."""
 FREE_POSTS = 30
 """Answers by one link that are free; so many are no person's."""
+FREE_LOOKS, LONGEST_LOOK = 120, 60.0
+"""Pages by one link that are free: each reads all that is held of the account. After more of them it waits so long."""
 
 
 class Desk:
     """What the page works with, and who has to wait. One for the console process."""
 
     def __init__(self, tools: Tools) -> None:
+        self.eyes = Eyes(tools.config.console.four_eyes, tools.config.console.four_eyes_seconds)
         self.answers = Answers(
             tools.reader,
             tools.writer,
@@ -56,9 +60,11 @@ class Desk:
             tools.config.customers,
             tools.settle,
             tools.metrics.count,
+            self.eyes,
         )
         self.wrong = Throttle(tools.clock, free=FREE, longest=LONGEST)
         self.posts = Throttle(tools.clock, free=FREE_POSTS, longest=LONGEST)
+        self.looks = Throttle(tools.clock, free=FREE_LOOKS, longest=LONGEST_LOOK)
 
 
 Asking = Request[Any, Any, Any]
@@ -72,6 +78,8 @@ async def overview(
     """What is held of an account's mail, and what was answered."""
 
     async def show(desk: Desk, of: Link, say: Said) -> Response[Any]:
+        if wait := _too_many(desk.looks, of):
+            return _throttled(tools, say, wait)
         await desk.answers.opened(of)
         found = await desk.answers.seen(of)
         return _page(tools, say, "customers/page.html", base=PATH + token, found=found, lang=lang)
@@ -91,6 +99,8 @@ async def check(
     """What an answer will set going, before it does."""
 
     async def show(desk: Desk, of: Link, say: Said) -> Response[Any]:
+        if wait := _too_many(desk.looks, of):
+            return _throttled(tools, say, wait)
         found = await desk.answers.seen(of)
         one = found.of(sender)
         if one is None or not one.open or was not in ("me", "not_me"):
@@ -104,7 +114,7 @@ async def check(
             one=one,
             was=was,
             lang=lang,
-            deletes=tools.config.customers.not_me == "delete",
+            deletes=tools.config.customers.not_me == "delete" and not desk.eyes.needed(one.number),
         )
 
     return await _with_link(request, tools, token, lang, show)
@@ -140,11 +150,12 @@ async def _acted(
     lang = form.get("lang", "")
 
     async def done(desk: Desk, of: Link, say: Said) -> Response[Any]:
-        if desk.posts.wait(of.id):
-            return _message(tools, say, "throttled", status=429)
-        desk.posts.tried(of.id)
+        if wait := _too_many(desk.posts, of):
+            return _throttled(tools, say, wait)
         try:
             await work(desk, of)
+        except ContactError:
+            return _message(tools, say, "gone_contact", status=409)
         except DeskError:
             return _message(tools, say, "refused", status=409, base=PATH + token, lang=lang)
         return Redirect(link(PATH + token, lang=lang), status_code=303, headers=HEADERS)
@@ -160,13 +171,12 @@ async def _with_link(request: Asking, tools: Tools, token: str, lang: str, show:
     say = Said(language_of(lang, request.headers.get("accept-language", ""), settings.language))
     desk: Desk = request.app.state.customers
     client = _network(client_of(request))
-    if wait := desk.wrong.wait(client):
-        answer = _message(tools, say, "throttled", status=429)
-        answer.headers["Retry-After"] = str(math.ceil(wait))
-        return answer
     try:
         found = await find_link(tools.reader, token)
         if found is None:
+            # Not asked before: a good link works whatever others at the same address try.
+            if wait := desk.wrong.wait(client):
+                return _throttled(tools, say, wait)
             desk.wrong.tried(client)
             return _message(tools, say, "gone_unknown", status=404)
         state = found.state(tools.clock.now())
@@ -175,6 +185,20 @@ async def _with_link(request: Asking, tools: Tools, token: str, lang: str, show:
         return await show(desk, found, say)
     except LedgerError:
         return _message(tools, say, "unavailable", status=503)
+
+
+def _too_many(throttle: Throttle, of: Link) -> float:
+    """Seconds that whoever has this link must wait; 0: none, and this time is counted."""
+    if wait := throttle.wait(of.id):
+        return wait
+    throttle.tried(of.id)
+    return 0.0
+
+
+def _throttled(tools: Tools, say: Said, wait: float) -> Response[Any]:
+    answer = _message(tools, say, "throttled", status=429)
+    answer.headers["Retry-After"] = str(math.ceil(wait))
+    return answer
 
 
 def _message(

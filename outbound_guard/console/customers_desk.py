@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Response, get, post
 from litestar.enums import RequestEncodingType
+from litestar.exceptions import PermissionDeniedException
 from litestar.params import Body, FromPath, FromQuery, JSONBody
 from litestar.response import Redirect
 
@@ -60,12 +61,10 @@ async def customer_api(tools: GivenTools, account: FromQuery[str]) -> CustomerSi
 
 @post("/customers/links", needs="accounts")
 async def link_api(request: Asked, tools: GivenTools, data: JSONBody[OfAccount]) -> Made:
-    """A link for the customer of an account. It is shown here and never again; it belongs to `contact` alone."""
-    made = await make_link(
-        tools.reader, tools.journal, tools.clock, tools.config.customers, data.account, by=request.user.by
-    )
-    await tools.settle()
-    return made
+    """A link for the customer of an account, with the scope `held` too. It is shown here and never again; it belongs
+    to `contact` alone.
+    """
+    return await _made(request, tools, data.account)
 
 
 @post("/customers/links/{id_:str}/revoke", needs="accounts", status_code=200)
@@ -89,11 +88,7 @@ async def link_page(
     request: Asked, tools: GivenTools, data: Annotated[CustomerForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
 ) -> Response[str]:
     """Makes a link, and shows it: once."""
-    made = await make_link(
-        tools.reader, tools.journal, tools.clock, tools.config.customers, data.account, by=request.user.by
-    )
-    await tools.settle()
-    return page(request, "customers/link.html", made=made)
+    return page(request, "customers/link.html", made=await _made(request, tools, data.account))
 
 
 @post("/accounts/customer/revoke", needs="accounts")
@@ -118,6 +113,17 @@ async def reopen_page(
     await reopen(tools.reader, tools.journal, tools.clock, data.account, by=request.user.by, reason=data.reason.strip())
     await tools.settle()
     return go(_of(data.account), "Customers may release mail themselves again.")
+
+
+async def _made(request: Asked, tools: Tools, account: str) -> Made:
+    # The address of a link is seen by who makes it, and lets held mail go.
+    if not request.user.may("held"):
+        raise PermissionDeniedException(f"this needs the scope `held` too, which {request.user.name} does not have")
+    made = await make_link(
+        tools.reader, tools.journal, tools.clock, tools.config.customers, account, by=request.user.by
+    )
+    await tools.settle()
+    return made
 
 
 async def customer_side(tools: Tools, account: str) -> CustomerSide:

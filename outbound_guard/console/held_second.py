@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import post
@@ -19,7 +19,7 @@ from outbound_guard.ledger.bulk_queries import Bulk
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a decision is refused."""
 
-    reason: str = ""
+    reason: Annotated[str, msgspec.Meta(max_length=1000)] = ""
 
 
 @post("/bulk/{id_:str}/confirm", needs="held", status_code=200)

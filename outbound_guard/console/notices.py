@@ -140,9 +140,9 @@ async def list_page(
     """The outbox."""
     query: dict[str, Any] = {"status": status, "route": route.strip(), "account": account.strip(), "kind": kind}
     rows, more = await _found(tools, status, query["route"], query["account"], kind, below, PAGE)
-    numbers = await asyncio.to_thread(outbox_queries.numbers, tools.reader, tools.clock.now())
-    totals = {one: sum(n for (_, found), n in numbers.states.items() if found == one) for one in outbox_queries.STATES}
-    routes = sorted({one.name for one in tools.config.notice} | {name for name, _ in numbers.states})
+    numbers = await asyncio.to_thread(outbox_queries.numbers, tools.reader)
+    totals = {one: sum(n for (_, found), n in numbers.items() if found == one) for one in outbox_queries.STATES}
+    routes = sorted({one.name for one in tools.config.notice} | {name for name, _ in numbers})
     return page(
         request,
         "notices/list.html",

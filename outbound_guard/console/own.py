@@ -147,7 +147,7 @@ async def accounts_page(request: Asked, tools: GivenTools, offset: FromQuery[Off
 async def held_page(request: Asked, tools: GivenTools, search: GivenOwnSearch) -> Response[str]:
     """Held mail of a tenant's accounts."""
     rows, total = await asyncio.to_thread(tenant_queries.own_held, tools.reader, request.user.accounts, search)
-    turned = _turned("/own/held", _query(search), search.offset, total)
+    turned = _turned("/own/held", _query(search), search.offset, total, search.limit)
     return page(request, "own/held.html", rows=rows, total=total, search=search, offset=search.offset, **turned)
 
 
@@ -162,7 +162,7 @@ async def messages_page(request: Asked, tools: GivenTools, search: GivenOwnSearc
     """Messages of a tenant's accounts."""
     found = await _messages(request, tools, search)
     total = found.next + 1 if found.next is not None else search.offset + len(found.items)
-    turned = _turned("/own/messages", _query(search), search.offset, total)
+    turned = _turned("/own/messages", _query(search), search.offset, total, search.limit)
     return page(
         request, "own/messages.html", rows=found.items, total=total, search=search, offset=search.offset, **turned
     )
@@ -204,12 +204,14 @@ def _held_of(found: OwnHeld) -> OwnHeldMessage:
 
 
 def _query(search: OwnSearch) -> dict[str, Any]:
-    return {name: getattr(search, name) for name in ("account", "sender", "recipient", "words")}
+    query = {name: getattr(search, name) for name in ("account", "sender", "recipient", "words")}
+    return query if search.limit == PAGE else {**query, "limit": search.limit}
 
 
-def _turned(path: str, query: dict[str, Any], offset: int, total: int) -> dict[str, Any]:
-    before = link(path, **query, offset=max(offset - PAGE, 0)) if offset else ""
-    return {"previous": before, "next_page": link(path, **query, offset=offset + PAGE) if offset + PAGE < total else ""}
+def _turned(path: str, query: dict[str, Any], offset: int, total: int, limit: int = PAGE) -> dict[str, Any]:
+    before = link(path, **query, offset=max(offset - limit, 0)) if offset else ""
+    after = link(path, **query, offset=offset + limit) if offset + limit < total else ""
+    return {"previous": before, "next_page": after}
 
 
 PAGES: list[Any] = [accounts_page, held_page, held_one_page, messages_page, message_page]

@@ -21,7 +21,7 @@ from litestar.response import Redirect
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from outbound_guard import __version__
-from outbound_guard.console.access import NOBODY, Asked, Authentication, check_origin, permit, unguarded
+from outbound_guard.console.access import BY_LINK, NOBODY, Asked, Authentication, check_origin, permit, unguarded
 from outbound_guard.console.areas import API, PAGES
 from outbound_guard.console.customers import Desk as CustomersDesk
 from outbound_guard.console.description import description
@@ -213,7 +213,11 @@ def _no_ledger(asked: Asked, error: LedgerError) -> Response[Any]:
 
 def _failed(asked: Asked, error: Exception) -> Response[Any]:
     """A mistake of ours; what went wrong stands in the log, not on the page."""
-    _log.error("the console failed at %s %s", asked.method, asked.url.path, exc_info=error)
+    handler = asked.scope.get("route_handler")
+    by_link = handler is not None and handler.opt.get("needs") == BY_LINK
+    # The path of a customer's link is its secret.
+    where = asked.scope.get("path_template", "") if by_link else asked.url.path
+    _log.error("the console failed at %s %s", asked.method, where, exc_info=error)
     asked.app.state.tools.metrics.count("background_failures_total")
     if _is_api(asked):
         return _error(500, "an error of ours; the log knows more")

@@ -22,6 +22,7 @@ from outbound_guard.ledger.journal import Journal
 from outbound_guard.ledger.panel_queries import Past
 from outbound_guard.ledger.records import Audit, Notice
 from outbound_guard.mail import domain_of, new_id
+from outbound_guard.notify.panels.carrier import for_server, server_of
 
 WHATS = {"suspend": "suspended", "release": "resumed"}
 
@@ -51,12 +52,12 @@ async def order(
 ) -> list[str]:
     """Have panels stop a sender or account, or let it go (`what`: suspend | release); the names of those that are told.
 
-    `names`: only these; else all that are for its account. Raises DeskError, LedgerError.
+    `names`: only these; else all that are for its account and server. Raises DeskError, LedgerError.
     """
     if what not in WHATS or scope not in ("sender", "account") or not subject:
         raise DeskError(f"{what} {scope} {subject!r} cannot be done")
     account = await account_of(ledger, scope, subject)
-    panels = chosen(config, account, names)
+    panels = await for_order(ledger, config, scope, subject, account, names)
     if not panels:
         raise DeskError("no control panel is configured for it")
     now, kind = clock.now(), WHATS[what]
@@ -79,6 +80,21 @@ async def order(
     )
     on_disk(journal, *notices, audit)
     return [panel.name for panel in panels]
+
+
+async def for_order(
+    ledger: Ledger, config: Config, scope: str, subject: str, account: str, names: Sequence[str] = ()
+) -> list[Panel]:
+    """The panels that are told of a sender or account; `names`: only these. Raises DeskError, LedgerError.
+
+    Whoever was told last to stop it is among them: its server may not be known any more.
+    """
+    panels = chosen(config, account, names)
+    if names:
+        return panels
+    server = server_of(scope, subject) or await asyncio.to_thread(panel_queries.last_server, ledger, scope, subject)
+    stopped = {one.panel for one in await asyncio.to_thread(told, ledger, config, scope, subject) if one.stopped}
+    return [panel for panel in panels if panel.name in stopped or for_server(panel, server)]
 
 
 def chosen(config: Config, account: str, names: Sequence[str] = ()) -> list[Panel]:

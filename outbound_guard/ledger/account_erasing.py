@@ -92,18 +92,27 @@ def note_progress(ledger: Ledger, order: Order) -> None:
         connection.execute(update(table).where(table.c.id == order.id).values(**fields, counts=counts))
 
 
-def files_gone(ledger: Ledger, order: str) -> set[str]:
-    """The hosts that have removed their files of what is erased by this order."""
+def files_gone(ledger: Ledger, order: str, times: int) -> set[str]:
+    """The hosts that have removed their files of what is erased by this order, at least so many times."""
     table = tables.erasure_node
+    query = select(table.c.node).where(table.c.erasure == order, table.c.times >= times)
     with ledger.connection() as connection:
-        return set(connection.execute(select(table.c.node).where(table.c.erasure == order)).scalars())
+        return set(connection.execute(query).scalars())
 
 
-def note_files_gone(ledger: Ledger, order: str, node: str, messages: int) -> None:
-    """Write down that a host has removed its files, and how many messages they were."""
-    row = {"erasure": order, "node": node, "messages": messages}
+def note_files_gone(ledger: Ledger, order: str, node: str, times: int, messages: int) -> None:
+    """Write down that a host has now removed its files `times` times, and how many `messages` the last time."""
+    table = tables.erasure_node
+    row = {"erasure": order, "node": node, "times": times, "messages": messages}
     with ledger.connection() as connection:
-        connection.execute(upsert(connection, tables.erasure_node).on_conflict_do_nothing(), [row])
+        statement = upsert(connection, table)
+        new = statement.excluded
+        statement = statement.on_conflict_do_update(
+            index_elements=["erasure", "node"],
+            set_={"times": new.times, "messages": table.c.messages + new.messages},
+            where=table.c.times < new.times,
+        )
+        connection.execute(statement, [row])
 
 
 def open_held(ledger: Ledger, account: str) -> list[str]:
@@ -170,6 +179,7 @@ def erase_names(ledger: Ledger, account: str, instead: str, before: float, *, ke
         }
         _lessons(connection, subjects)
         counts["texts"] = _texts(connection, [account, *(n for n in subjects if n != account)][:_LOOKED_FOR], instead)
+        counts["texts"] += _by(connection, account, instead, before)
         if not keep_suspension or not _suspended(connection, account):
             _delete(connection, tables.account_seen, tables.account_seen.c.account == account)
         count_revision(connection, "directory")
@@ -245,6 +255,16 @@ def _audit(connection: Connection, subjects: Sequence[str], instead: str, before
     for start in range(0, len(subjects), PORTION):
         of_them = table.c.subject.in_(subjects[start : start + PORTION])
         statement = update(table).where(of_them, table.c.time <= before).values(subject=instead, detail="")
+        changed += connection.execute(statement).rowcount
+    return changed
+
+
+def _by(connection: Connection, account: str, instead: str, before: float) -> int:
+    """What its customers did stays, without whose customers they were."""
+    changed, was, becomes = 0, f"customer:{account}", f"customer:{instead}"
+    for table, name in ((tables.audit, "by"), (tables.bulk_action, "by"), (tables.bulk_action, "changed_by")):
+        column = table.c[name]
+        statement = update(table).where(column == was, table.c.time <= before).values({name: becomes})
         changed += connection.execute(statement).rowcount
     return changed
 

@@ -170,11 +170,11 @@ def number(ledger: Ledger) -> int:
         return connection.execute(select(func.count()).select_from(bulk_action)).scalar_one()
 
 
-def due(ledger: Ledger, now: float) -> list[str]:
-    """The ids of those to carry out now (unix seconds), the oldest first."""
-    query = select(bulk_action.c.id).where(bulk_action.c.state.in_(LIVE), bulk_action.c.due <= now)
+def due(ledger: Ledger, now: float) -> list[tuple[str, str]]:
+    """Those to carry out now (unix seconds), or that nobody has confirmed by now, the oldest first: id and state."""
+    query = select(bulk_action.c.id, bulk_action.c.state).where(bulk_action.c.state.in_(LIVE), bulk_action.c.due <= now)
     with ledger.connection() as connection:
-        return list(connection.execute(query.order_by(bulk_action.c.due)).scalars())
+        return [(id_, state) for id_, state in connection.execute(query.order_by(bulk_action.c.due))]
 
 
 def pending(ledger: Ledger, id_: str, node: str = "", *, also_unknown: bool = True) -> list[tuple[str, int]]:

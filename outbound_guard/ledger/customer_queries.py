@@ -27,6 +27,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     revoked: float
     opened: int
     last_opened: float
+    contact: str = ""
+    """A hash of the address that it was made for."""
 
     def state(self, now: float) -> str:
         """good | expired | revoked"""
@@ -97,7 +99,7 @@ def closed(ledger: Ledger, account: str) -> str:
     query = select(table.c.reason).where(table.c.account == account, table.c.change == "closed")
     with ledger.connection() as connection:
         found = connection.execute(query).scalar()
-    return "" if found is None else found or "closed by the abuse desk"
+    return "" if found is None else found or "a sender offended after its mail was released"
 
 
 def held_for(ledger: Ledger, account: str, *, most: int) -> list[HeldFor]:
@@ -131,11 +133,11 @@ def judged_texts(ledger: Ledger, account: str, texts: Collection[str]) -> set[st
 
 
 def releases(ledger: Ledger, since: float) -> list[Answer]:
-    """Releases by customers since then (unix seconds) after which no offence is known, oldest first."""
+    """Releases by customers since then (unix seconds) after which no offence is known, the newest first."""
     table = customer_answer
     which = (table.c.answer == "me", table.c.messages > 0, table.c.offended == 0, table.c.time > since)
     with ledger.connection() as connection:
-        query = select(table).where(*which).order_by(table.c.time).limit(1000)
+        query = select(table).where(*which).order_by(table.c.time.desc()).limit(1000)
         return [Answer(**row) for row in connection.execute(query).mappings()]
 
 

@@ -16,7 +16,9 @@ class CustomerLink(msgspec.Struct, frozen=True, omit_defaults=True, tag="custome
     account: str = ""
     by: str = "system"
     hash: str = ""
-    """SHA-256 of its secret, account and end, hexadecimal."""
+    """SHA-256 of its secret, account, end and contact, hexadecimal."""
+    contact: str = ""
+    """SHA-256 of the address that it was made for, hexadecimal."""
     expires: float = 0.0
     """Unix seconds."""
 

@@ -22,6 +22,7 @@ def customer_links(connection: Connection, records: list[CustomerLink]) -> None:
             "time": record.time,
             "by": record.by,
             "hash": record.hash,
+            "contact": record.contact,
             "expires": record.expires,
         }
         if record.what == "made":
@@ -81,7 +82,7 @@ def customer_releases(connection: Connection, records: list[CustomerRelease]) ->
 def link_opened(ledger: Ledger, id_: str, now: float) -> None:
     """Count that a link was opened: written by the console process, as sessions are. Sync. Raises LedgerError."""
     table = customer_link
-    with ledger.connection() as connection:
+    with ledger.connection(turn=False) as connection:
         connection.execute(
             update(table).where(table.c.id == id_).values(opened=func.coalesce(table.c.opened, 0) + 1, last_opened=now)
         )

@@ -6,8 +6,8 @@ from sqlalchemy import Column, Double, Index, Integer, PrimaryKeyConstraint, Str
 
 from outbound_guard.ledger.schema import metadata
 
-# `hash` is the SHA-256 of the link's secret together with account and end: who reads the ledger has no link, and a row
-# whose account or end was changed fits none. `revoked` 0: it was not.
+# `hash` is the SHA-256 of the link's secret together with account, end and contact: who reads the ledger has no link,
+# and a row of which one of them was changed fits none. `revoked` 0: it was not.
 customer_link = Table(
     "customer_link",
     metadata,
@@ -16,6 +16,8 @@ customer_link = Table(
     Column("time", Double, nullable=False),
     Column("by", Text, nullable=False),
     Column("hash", String(64), nullable=False),
+    # The SHA-256 of whom it was made for: the contact may be another one meanwhile.
+    Column("contact", String(64), nullable=False),
     Column("expires", Double, nullable=False),
     Column("revoked", Double, nullable=False),
     # How often it was opened, and when last (0: never). Programs that look at mail open links too.

@@ -165,7 +165,8 @@ def _sqlite(path: Path, *, writer: bool, busy: float) -> Engine:
             raise
         return connection
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=2)
+    # What is asked for is personal data, and errors go to the log.
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=2, hide_parameters=True)
 
     def begin(connection: Connection) -> None:
         # A writer asks for the lock at once: a transaction that began by reading could not wait for it.

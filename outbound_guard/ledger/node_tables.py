@@ -26,12 +26,13 @@ lease = Table(
     Column("until", Double, nullable=False),
 )
 
-# The hosts that have removed their files of an account that is being erased, and how many messages they were.
+# The hosts that have removed their files of an account that is being erased: how often, and how many messages.
 erasure_node = Table(
     "erasure_node",
     metadata,
     Column("erasure", String(64), nullable=False),
     Column("node", String(255), nullable=False),
+    Column("times", BigInteger, nullable=False),
     Column("messages", BigInteger, nullable=False),
     PrimaryKeyConstraint("erasure", "node"),
 )

@@ -8,6 +8,7 @@ SQLite has one host, which leads.
 
 from __future__ import annotations
 
+import functools
 import secrets
 import socket
 import time
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import ColumnElement, Double, cast, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Double, cast, delete, func, literal_column, or_, select, update
 
 from outbound_guard import durable
 from outbound_guard.config import Config
@@ -30,6 +31,10 @@ _MARGIN = 2.0
 """Seconds that it is trusted less: what was begun is to be over by then."""
 TAKEN = 60.0
 """A name belongs to the host that was last seen under it, for so many seconds."""
+FORGOTTEN = 90 * 86400.0
+"""Seconds without a word after which a host is forgotten."""
+STEADY = functools.partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""A clock that is never set and goes on, where there is one, while the machine sleeps: a promise ends meanwhile."""
 _WORK = "work"
 _IDENTITY = "node-id"
 
@@ -94,10 +99,12 @@ def enter(ledger: Ledger, here: Here) -> None:
         row = {"name": here.name, "identity": here.identity, "console": here.console}
         statement = upsert(connection, node).values(**row, seen=_now(ledger))
         new = statement.excluded
+        # SQLite has one host: another identity is its own from before its data directory was restored.
+        free = or_(node.c.identity == new.identity, node.c.seen < new.seen - TAKEN) if ledger.shared else None
         statement = statement.on_conflict_do_update(
             index_elements=["name"],
             set_={"identity": new.identity, "seen": new.seen, "console": new.console},
-            where=or_(node.c.identity == new.identity, node.c.seen < new.seen - TAKEN),
+            where=free,
         )
         # Not its rowcount, which is not known of an INSERT in every database.
         if connection.execute(statement.returning(node.c.name)).first() is None:
@@ -108,14 +115,24 @@ def enter(ledger: Ledger, here: Here) -> None:
 
 
 def nodes(ledger: Ledger) -> list[Node]:
-    """All hosts that ever were there, by name."""
-    leads = select(lease.c.node).where(lease.c.name == _WORK, lease.c.until > _now(ledger)).scalar_subquery()
-    query = select(node.c.name, node.c.seen, node.c.console, _now(ledger) - node.c.seen, leads).order_by(node.c.name)
+    """All hosts that were there of late, by name."""
+    leads = select(lease.c.node).where(lease.c.name == _WORK, lease.c.until > _now(ledger))
+    if not ledger.shared:
+        # There is one; what else is known are names that it went by before.
+        leads = select(node.c.name).order_by(node.c.seen.desc()).limit(1)
+    age = _now(ledger) - node.c.seen
+    query = select(node.c.name, node.c.seen, node.c.console, age, leads.scalar_subquery()).order_by(node.c.name)
     with ledger.connection() as connection:
         return [
-            Node(name=name, seen=seen, console=console, age=max(0.0, age), leads=leader == name or not ledger.shared)
+            Node(name=name, seen=seen, console=console, age=max(0.0, age), leads=leader == name)
             for name, seen, console, age, leader in connection.execute(query)
         ]
+
+
+def forget_absent(ledger: Ledger) -> None:
+    """Remove hosts that have not been heard of for long; `ledger` is a writer's."""
+    with ledger.connection() as connection:
+        connection.execute(delete(node).where(node.c.seen < _now(ledger) - FORGOTTEN))
 
 
 def one(ledger: Ledger, name: str) -> Node | None:
@@ -126,7 +143,7 @@ def one(ledger: Ledger, name: str) -> Node | None:
 class Lead:
     """Whether this host leads. `renew` is called in a thread, every two seconds or so."""
 
-    def __init__(self, ledger: Ledger, name: str, steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, ledger: Ledger, name: str, steady: Callable[[], float] = STEADY) -> None:
         """`ledger` is a writer's; `steady` a clock that is never set."""
         self._ledger, self._name, self._steady = ledger, name, steady
         self._until = 0.0

@@ -12,6 +12,8 @@ from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.tables import account, decision, delivery, outbox, outbox_sending, sender_account, standing
 
 STATES = ("waiting", "sent", "failed", "left_out")
+GATHERED = "route"
+"""The group of what waits since its address had enough letters for a day: it goes with the next letter of the route."""
 
 _data: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 
@@ -53,11 +55,11 @@ class Sending(msgspec.Struct, frozen=True, kw_only=True):
     notice: Told
 
 
-class Numbers(msgspec.Struct, frozen=True):
-    """How the outbox is doing."""
+class Waiting(msgspec.Struct, frozen=True):
+    """What is still to be sent."""
 
-    states: dict[tuple[str, str], int]
-    """Sendings by (route, state)."""
+    routes: dict[str, int]
+    """Sendings by route."""
     oldest: float
     """When the oldest that is overdue was due first (unix seconds); 0: nothing is overdue."""
 
@@ -96,6 +98,11 @@ def one(ledger: Ledger, serial: int) -> Sending | None:
     return found[0] if found else None
 
 
+def some(ledger: Ledger, serials: Sequence[int]) -> dict[int, Sending]:
+    """Sendings by their serial, at most a thousand at once; those that there are none of are missing."""
+    return {found.serial: found for found in _found(ledger, _sendings().where(outbox_sending.c.serial.in_(serials)))}
+
+
 def due(ledger: Ledger, route: str, now: float, limit: int = 100) -> list[Sending]:
     """What is to be sent by a route now, what has waited longest first."""
     c = outbox_sending.c
@@ -113,10 +120,12 @@ def together(ledger: Ledger, sending: Sending, limit: int = 500) -> list[Sending
     if sending.letter:
         query = query.where(c.letter == sending.letter)
     elif sending.grouped:
-        query = query.where(c.letter == "", c.grouped == sending.grouped)
+        query = query.where(c.letter == "", c.grouped.in_((sending.grouped, GATHERED)))
     else:
         query = query.where(c.serial == sending.serial)
-    return _found(ledger, query.order_by(outbox.c.time, c.serial).limit(limit))
+    # Of more than go into one letter, those whose turn it is.
+    found = _found(ledger, query.order_by(c.serial != sending.serial, c.due, c.serial).limit(limit))
+    return sorted(found, key=lambda one: (one.notice.time, one.serial))
 
 
 def unrouted(ledger: Ledger, now: float, limit: int = 500) -> list[Told]:
@@ -166,14 +175,21 @@ def due_routes(ledger: Ledger, now: float) -> list[str]:
         return sorted(connection.execute(query).scalars())
 
 
-def numbers(ledger: Ledger, now: float) -> Numbers:
-    """How many there are of each route and state, and how late the latest is."""
+def numbers(ledger: Ledger) -> dict[tuple[str, str], int]:
+    """How many sendings there are, by (route, state). It counts the whole table."""
     c = outbox_sending.c
     count = select(c.route, c.state, func.count()).group_by(c.route, c.state)
+    with ledger.connection() as connection:
+        return {(route, state): number for route, state, number in connection.execute(count)}
+
+
+def waiting(ledger: Ledger, now: float) -> Waiting:
+    """How many wait, and how late the latest is at `now` (unix seconds)."""
+    c = outbox_sending.c
+    count = select(c.route, func.count()).where(c.state == "waiting").group_by(c.route)
     late = select(func.min(c.created)).where(c.state == "waiting", c.due <= now)
     with ledger.connection() as connection:
-        states = {(route, state): number for route, state, number in connection.execute(count)}
-        return Numbers(states, connection.execute(late).scalar() or 0.0)
+        return Waiting(dict(connection.execute(count).all()), connection.execute(late).scalar() or 0.0)
 
 
 def still_suspended(ledger: Ledger, notice: Told) -> bool:
@@ -212,14 +228,19 @@ def contacts(ledger: Ledger, accounts: Sequence[str]) -> dict[str, tuple[str, st
 
 def suspects(ledger: Ledger, of: str, since: float) -> set[str]:
     """Senders of an account that are suspended, or of whom something was to be told since then; and the account itself,
-    by its name, if it is suspended."""
+    by its name, if it is suspended or has too many such senders to name them."""
     c, n = standing.c, outbox.c
     suspended = select(c.subject).where(
         (c.account == of) | (c.subject == of), c.kind == "suspension", c.change == "suspended"
     )
-    told = select(n.sender).distinct().where(n.account == of, n.time >= since, n.sender != "")
+    told = select(n.sender, n.kind).distinct().where(n.account == of, n.time >= since)
     with ledger.connection() as connection:
-        return {*connection.execute(suspended).scalars(), *connection.execute(told).scalars()}
+        found = set(connection.execute(suspended).scalars())
+        for sender, kind in connection.execute(told):
+            # One that is about many senders names none of them: each mailbox of the account may be among them.
+            if sender or kind in ("held", "quarantined"):
+                found.add(sender or of)
+    return found
 
 
 def patterns(ledger: Ledger, of: str) -> list[str]:

@@ -36,11 +36,21 @@ def route(ledger: Ledger, notices: Sequence[int], ways: Sequence[Way]) -> None:
         connection.execute(update(outbox).where(outbox.c.serial.in_(notices)).values(routed=True))
 
 
-def name(ledger: Ledger, serials: Sequence[int], letter: str, due: float) -> None:
-    """They go out together as `letter`, now. Should that never come to an end, they are due again at `due`."""
+def claim(ledger: Ledger, serials: Sequence[int], old: str, letter: str, now: float, due: float) -> bool:
+    """They go out together as `letter`, now. Should that never come to an end, they are due again at `due`.
+
+    `old` is the letter that they had when they were read. False, and nothing is changed, if another host has begun to
+    send one of them since then, or a person has decided about it.
+    """
+    c = outbox_sending.c
+    # Who claims a letter that was tried keeps its id, and puts off when it is due; what has no letter yet goes out
+    # with the first of its group, before its own time.
+    mine = c.serial.in_(serials) & (c.state == "waiting") & (c.letter == old) & ((c.letter == "") | (c.due <= now))
     with ledger.connection() as connection:
-        mine = outbox_sending.c.serial.in_(serials)
-        connection.execute(update(outbox_sending).where(mine).values(letter=letter, due=due))
+        claimed = connection.execute(update(outbox_sending).where(mine).values(letter=letter, due=due)).rowcount
+        if claimed != len(serials):
+            connection.rollback()
+    return claimed == len(serials)
 
 
 def note(ledger: Ledger, serials: Sequence[int], **fields: Any) -> None:

@@ -20,6 +20,8 @@ Row = dict[str, Any]
 
 WINDOW = 3600.0
 """Seconds of one sender's held mail that are one notice: an account that turns bad has thousands of messages."""
+SENDERS = 20
+"""Senders of an account with their own notice in one hour; the others share one: scripts call themselves anything."""
 _LONGEST_KEY = 200
 _AT_ONCE = 500
 _OF_CASES = {
@@ -61,8 +63,8 @@ def notice_acts(connection: Connection, records: list[NoticeAct]) -> None:
     for r in sorted(records, key=lambda record: record.time):
         for start in range(0, len(r.ids), _AT_ONCE):
             named = table.c.serial.in_(r.ids[start : start + _AT_ONCE])
-            letters = select(table.c.letter).where(named, table.c.letter != "").scalar_subquery()
-            meant = (named | table.c.letter.in_(letters)) & (table.c.tried <= r.time)
+            letters = connection.execute(select(table.c.letter).distinct().where(named, table.c.letter != ""))
+            meant = (named | table.c.letter.in_(list(letters.scalars()))) & (table.c.tried <= r.time)
             if r.what == "retry":
                 statement = update(table).where(meant, table.c.state != "sent")
                 statement = statement.values(
@@ -100,8 +102,19 @@ def of_standings(connection: Connection, records: list[Standing]) -> None:
 def of_decisions(connection: Connection, records: Iterable[Decision]) -> None:
     """Mail that is held or in quarantine, once an hour for each sender. Called before the records themselves go in."""
     kept = [r for r in records if r.state in ("held", "quarantine")]
-    if kept:
-        notices(connection, [_kept(r) for r in unknown_yet(connection, kept)])
+    known: dict[tuple[str, str, int], set[str]] = {}
+    found: list[Notice] = []
+    for r in unknown_yet(connection, kept) if kept else ():
+        which = (_kind(r), r.account, int(r.received // WINDOW))
+        if which not in known:
+            known[which] = _senders(connection, *which)
+        senders = known[which]
+        if r.sender not in senders and len(senders) >= SENDERS:
+            # It names none of them, since it is about all of them.
+            r = msgspec.structs.replace(r, sender="")
+        senders.add(r.sender)
+        found.append(_kept(r))
+    notices(connection, found)
 
 
 def of_case_events(connection: Connection, records: Iterable[CaseEvent]) -> None:
@@ -177,8 +190,21 @@ def _key(what: str, r: Standing) -> str:
     return f"{what}:{r.scope}:{r.subject}:{r.time!r}"
 
 
+def _kind(r: Decision) -> str:
+    return "held" if r.state == "held" else "quarantined"
+
+
+def _senders(connection: Connection, kind: str, account: str, hour: int) -> set[str]:
+    """The senders of an account that have a notice of this kind in an hour."""
+    c = tables.outbox.c
+    query = select(c.sender).where(
+        c.account == account, c.kind == kind, c.time >= hour * WINDOW, c.time < (hour + 1) * WINDOW
+    )
+    return set(connection.execute(query).scalars())
+
+
 def _kept(r: Decision) -> Notice:
-    kind = "held" if r.state == "held" else "quarantined"
+    kind = _kind(r)
     return Notice(
         key=f"{kind}:{r.account}:{r.sender}:{int(r.received // WINDOW)}",
         time=r.received,

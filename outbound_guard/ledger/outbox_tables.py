@@ -42,7 +42,7 @@ outbox = Table(
     UniqueConstraint("key", name="outbox_key"),
     Index("outbox_time", "time"),
     Index("outbox_account", "account", "time"),
-    Index("outbox_unrouted", "serial", **only("not routed")),
+    Index("outbox_unrouted", "routed", "due"),
     # A number never comes again: rows of `outbox_sending` name it.
     sqlite_autoincrement=True,
 )
@@ -74,6 +74,7 @@ outbox_sending = Table(
     Index("outbox_sending_due", "due", **only("state = 'waiting'")),
     Index("outbox_sending_state", "state", "route"),
     Index("outbox_sending_addressee", "addressee", "tried", **only("addressee <> ''")),
-    Index("outbox_sending_letter", "letter", **only("letter <> ''")),
+    Index("outbox_sending_letter", "letter"),
+    Index("outbox_sending_grouped", "route", "grouped", "tried"),
     sqlite_autoincrement=True,
 )

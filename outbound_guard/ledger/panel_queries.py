@@ -10,6 +10,7 @@ from outbound_guard.ledger.tables import audit, decision, outbox, outbox_sending
 
 STOPPED, LET_GO = "panel.stopped", "panel.let_go"
 """Words of the audit."""
+_NO_PROOF = ("mail_from", "client_ip")
 
 
 class Past(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +25,8 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     tried: float
     answer: str
+    letter: str
+    """Its id once a try has begun."""
 
 
 def suspended(ledger: Ledger, scope: str, subject: str, now: float) -> bool:
@@ -39,7 +42,7 @@ def past(ledger: Ledger, routes: tuple[str, ...], scope: str, subject: str, belo
     """What these panels were told of a subject, the newest first; `below`: only rows before that one."""
     c, n = outbox_sending.c, outbox.c
     whose = (n.sender == subject) if scope == "sender" else ((n.account == subject) & (n.sender == ""))
-    query = select(c.serial, c.route, n.kind, c.state, c.attempts, c.tried, c.answer)
+    query = select(c.serial, c.route, n.kind, c.state, c.attempts, c.tried, c.answer, c.letter)
     query = query.join(outbox, n.serial == c.notice).where(whose, c.route.in_(routes))
     if below:
         query = query.where(c.serial < below)
@@ -58,6 +61,18 @@ def stopped_by_audit(ledger: Ledger, panel: str, subject: str) -> bool:
     query = query.order_by(audit.c.time.desc(), audit.c.serial.desc()).limit(1)
     with ledger.connection() as connection:
         return connection.execute(query).scalar() == STOPPED
+
+
+def proven(ledger: Ledger, sender: str, since: float, until: float) -> bool:
+    """True if all mail of a sender that came in between these times (unix seconds) is known to be of that mailbox.
+
+    Where nothing but the envelope sender names it, anybody may have sent it.
+    """
+    c = decision.c
+    query = select(c.sender_kind, c.source).where(c.sender == sender, c.received > since, c.received <= until)
+    with ledger.connection() as connection:
+        rows = connection.execute(query.distinct()).all()
+    return bool(rows) and all(row.sender_kind == "mailbox" and row.source not in _NO_PROOF for row in rows)
 
 
 def last_server(ledger: Ledger, scope: str, subject: str) -> str:

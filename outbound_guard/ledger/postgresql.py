@@ -36,7 +36,7 @@ def engine(url: str, *, writer: bool) -> Engine:
     if named.drivername in ("postgresql", "postgres"):
         named = named.set(drivername="postgresql+psycopg")
     named = named.update_query_dict({name: value for name, value in _CONNECTING.items() if name not in named.query})
-    made = create_engine(named, pool_pre_ping=True, pool_size=2, max_overflow=8)
+    made = create_engine(named, pool_pre_ping=True, pool_size=2, max_overflow=8, hide_parameters=True)
 
     def connected(connection: Any, _: Any) -> None:
         connection.autocommit = True

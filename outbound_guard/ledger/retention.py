@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, or_, select, tuple_
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, or_, select, tuple_, update
 
 from outbound_guard.config.settings import Retention
 from outbound_guard.ledger import tables
@@ -52,6 +52,9 @@ def forget(ledger: Ledger, now: float, keep_days: int, keep: Retention) -> None:
         _forget_cases(ledger, before(keep.cases))
     _delete(ledger, tables.customer_link, tables.customer_link.c.expires < decided)
     _delete(ledger, tables.customer_answer, tables.customer_answer.c.time < decided)
+    ordered = select(tables.erasure.c.id).where(tables.erasure.c.state != "done")
+    _delete(ledger, tables.erasure_node, tables.erasure_node.c.erasure.not_in(ordered))
+    _forget_customer_releases(ledger, decided)
     _forget_standings(ledger, decided)
     _forget_seen(ledger, decided)
 
@@ -115,6 +118,15 @@ def _forget_standings(ledger: Ledger, before: float) -> None:
             and_(standing.c.until > 0, standing.c.until < before),
         )
         connection.execute(delete(standing).where(over))
+
+
+def _forget_customer_releases(ledger: Ledger, before: float) -> None:
+    """That customers may release again, and why they may not: that they may not stays until the desk lets them."""
+    release = tables.customer_release
+    _delete(ledger, release, and_(release.c.change == "opened", release.c.time < before))
+    with ledger.connection() as connection:
+        named = and_(release.c.time < before, release.c.reason != "")
+        connection.execute(update(release).where(named).values(reason=""))
 
 
 def _forget_cases(ledger: Ledger, before: float) -> None:

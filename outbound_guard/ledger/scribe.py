@@ -22,7 +22,7 @@ from outbound_guard.clock import Clock
 from outbound_guard.config.settings import Retention
 from outbound_guard.ledger import segments, storing, tables
 from outbound_guard.ledger.database import BAD_RECORD, Ledger, LedgerError
-from outbound_guard.ledger.nodes import Here, enter
+from outbound_guard.ledger.nodes import Here, enter, forget_absent
 from outbound_guard.ledger.records import Record, decode, encode
 from outbound_guard.ledger.retention import forget, forget_segments
 
@@ -139,6 +139,7 @@ class Scribe:
             waiting = {path.name for path in segments.sealed(self._directory)}
             if self._leads():
                 forget(self._ledger, self._clock.now(), self._keep_days, self._keep)
+                forget_absent(self._ledger)
             forget_segments(self._ledger, self._clock.now(), self._here.name, waiting)
 
     @property
@@ -236,6 +237,7 @@ class Scribe:
     def _store_singly(self, segment: _Segment) -> None:
         """Each record for itself, to find those that cannot be stored."""
         name = segment.path.name
+        stored: list[Record] = []
         bad = list(segment.bad)
         with self._ledger.connection() as connection:
             if storing.taken(connection, [name]):
@@ -245,11 +247,13 @@ class Scribe:
                 try:
                     with connection.begin_nested():
                         storing.store(connection, [record], self._here.name)
+                    stored.append(record)
                 except BAD_RECORD as error:
                     log.error("a record cannot be stored: %s", type(error).__name__)
                     bad.append(encode(record))
             self._reject(name, bad)
-        self.stored += len(segment.records) + len(segment.bad) - len(bad)
+        self.told(stored)
+        self.stored += len(stored)
         self.rejected += len(bad)
 
     def _row(self, name: str) -> dict[str, Any]:

@@ -25,6 +25,8 @@ _strings: msgspec.json.Decoder[tuple[str, ...]] = msgspec.json.Decoder(tuple[str
 
 Accounts = tuple[str, ...]
 """The accounts of a tenant: names, or patterns that begin or end with `*`."""
+_EDGES = ".@/:"
+"""One of these stands beside the `*`: `*shop.test` would show evilshop.test too."""
 
 
 class OwnAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,10 +98,12 @@ def theirs(column: Column[str], accounts: Accounts) -> ColumnElement[bool]:
     found: list[ColumnElement[bool]] = [column.in_(names)] if names else []
     for pattern in accounts:
         part = pattern.strip("*")
-        if pattern == f"*{part}" and part:
+        if not _bounded(pattern):
+            continue
+        if pattern == f"*{part}":
             begin = func.length(column) - len(part) + 1
             found.append(and_(begin > 0, func.substr(column, begin) == part))
-        elif pattern == f"{part}*" and part:
+        else:
             found.append(func.substr(column, 1, len(part)) == part)
     return or_(false(), *found)
 
@@ -235,8 +239,17 @@ def check_accounts(accounts: Sequence[str]) -> str:
         part = one.strip("*")
         if not part or one not in (part, f"*{part}", f"{part}*") or "*" in part:
             return f"{one[:80]!r} is no account, nor a pattern with one `*` at its beginning or end"
+        if one != part and not _bounded(one):
+            return f"{one[:80]!r} would name others too: beside the `*` stands one of . @ / :, as in *.example.com"
         if one != part and len(part) < 3:
             return f"{one[:80]!r} names too much: a pattern has at least three other characters"
         if not one.isprintable() or len(one) > 254:
             return f"{one[:80]!r} cannot be an account"
     return "" if accounts else "a tenant needs at least one account"
+
+
+def _bounded(pattern: str) -> bool:
+    """True for a pattern with its one `*` at the beginning or end, and beside it what parts of names end with."""
+    part = pattern.strip("*")
+    begins, ends = pattern == f"*{part}" and part[:1], pattern == f"{part}*" and part[-1:]
+    return "*" not in part and any(edge and edge in _EDGES for edge in (begins, ends))

@@ -67,6 +67,12 @@ class Metrics:
             known(name, labels, "live")
         self._gauges[(name, *labels)] = value
 
+    def clear(self, name: str) -> None:
+        """Set a gauge to 0, with all labels that it was ever set with."""
+        for series in self._gauges:
+            if series[0] == name:
+                self._gauges[series] = 0.0
+
     def value(self, name: str, *labels: str) -> float:
         """What this process has counted or set, 0 if nothing; of a histogram, the number of observations."""
         histogram = self._histograms.get((name, *labels))

@@ -56,7 +56,9 @@ def is_suspect(address: str, account: str, suspects: Collection[str], patterns: 
     plain = _bare(address)
     if any(_bare(suspect) == plain for suspect in suspects if "@" in suspect):
         return True
-    if account not in suspects:
+    # The user of a server (`web1/anna`, `web1/anna:form.php`) has the account's mailbox of that name.
+    users = {one.partition(":")[0].rpartition("/")[2].lower() for one in suspects if "@" not in one}
+    if account not in suspects and plain.partition("@")[0] not in users:
         return False
     domain, whole = domain_of(plain), account.lower()
     own = plain == whole or domain == whole or domain.endswith(f".{whole}")

@@ -19,6 +19,10 @@ _FIELDS = ("From", "Subject", "Date", "Message-ID", "Reply-To", "X-Mailer", "Use
 """What of the sample's header is told, redacted. Who it was for is not."""
 _LONGEST = 20_000
 """Characters of the sample's text."""
+_VALUE = 800
+"""Octets of a value, so that its line with its name and what else stands in it is short enough (RFC 5322 2.1.1)."""
+_PIECE = 400
+"""Octets of a line of the sample's text."""
 
 
 def report(
@@ -116,21 +120,22 @@ def _sample(about: Mapping[str, Any], sample: bytes | None, redact: Redact, *, b
         return "Content-Type: text/rfc822-headers", "".join(f"{line}\r\n" for line in lines)
     lines += ["MIME-Version: 1.0", "Content-Type: text/plain; charset=us-ascii", ""]
     text = redact(message.text[:_LONGEST])
-    lines += [_ascii(line) for paragraph in text.splitlines() for line in _folded(paragraph)]
+    lines += [line for paragraph in text.splitlines() for line in _folded(paragraph)]
     return "Content-Type: message/rfc822", "".join(f"{line}\r\n" for line in lines)
 
 
 def _folded(line: str) -> list[str]:
     """Pieces of a line that are short enough (RFC 5322 2.1.1); none of them can end a part."""
-    pieces = [line[start : start + 400] for start in range(0, len(line), 400)] or [""]
+    whole = _ascii(line, _LONGEST * 10)
+    pieces = [whole[start : start + _PIECE] for start in range(0, len(whole), _PIECE)] or [""]
     return [f" {piece}" if piece.startswith("--") else piece for piece in pieces]
 
 
-def _ascii(text: str) -> str:
-    """One line of ASCII; other characters as their numbers."""
-    return plain(text, 400).encode("ascii", "backslashreplace").decode()
+def _ascii(text: str, longest: int = _VALUE) -> str:
+    """One line of ASCII, of so many octets; other characters as their numbers, at most ten octets each."""
+    return plain(text, longest).encode("ascii", "backslashreplace").decode()[:longest]
 
 
 def _phrase(text: str) -> str:
-    clean = _ascii(text).replace("\\", " ").replace('"', "'")
+    clean = _ascii(text, 200).replace("\\", " ").replace('"', "'")
     return f'"{clean}"'

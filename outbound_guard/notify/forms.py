@@ -20,6 +20,10 @@ Message = Mapping[str, Any]
 
 _CONDITION = ("sender_id_sending_spam", "Sender ID is sending SPAM")
 _CALLS = re.compile(r"@(?=here\b|channel\b|all\b|everyone\b)", re.I)
+_LINKS = re.compile(r"(?<=:)(?=//)|(?<=\bwww)(?=\.)", re.I)
+"""Where what a chat takes for an address of the web is broken."""
+_CHAT = str.maketrans({"<": None, ">": None, "[": None, "]": None, "`": "'"})
+"""Without brackets parentheses make no link."""
 
 
 def own(id_: str, notice: Told, host: str, message: Message, *, details: bool) -> tuple[str, bytes]:
@@ -103,7 +107,7 @@ def chat(notice: Told, host: str, *, details: bool) -> tuple[str, bytes]:
         parts.append(f", by {notice.data['zone']}")
     if details and notice.reason:
         parts.append(f". {notice.reason}")
-    text = plain("".join(parts), 1000).replace("<", "").replace(">", "").replace("`", "'")
+    text = _LINKS.sub("\u200b", plain("".join(parts), 1000).translate(_CHAT))
     return JSON, msgspec.json.encode({"text": _CALLS.sub("@\u200b", text)})
 
 

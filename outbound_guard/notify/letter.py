@@ -35,6 +35,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """For people, in a few words, without personal data."""
     wait: float = 0.0
     """Of later: the other side asks for at least so many seconds."""
+    grouped: str = ""
+    """Of wait: the group that it waits in from now on; empty: the one it is in."""
     addressee: str = ""
     """Of mail that was sent: the digest of its address."""
 

@@ -27,6 +27,8 @@ from outbound_guard.spool import Entry, NotInSpool, Spool, SpoolFull
 DAY = 86_400.0
 _LATER = 3600.0
 """Seconds until somebody who had enough letters for a day is thought of again."""
+_LINKS = 1000
+"""Links that are kept for letters that are tried again; the oldest go first."""
 
 Link = Callable[[str, tuple[Told, ...], float], str]
 """The address of the customers' page for an account, made when a letter about these notices is written; empty: none."""
@@ -48,6 +50,8 @@ class Post(msgspec.Struct, frozen=True, kw_only=True):
     """Address of the abuse desk; empty: none."""
     link: Link = no_link
     redact: arf.Redact = lambda text: ""
+    links: dict[str, str] = msgspec.field(default_factory=dict)
+    """Links by letter, of those that could not be put into the queue yet: each is a good secret, and in the audit."""
 
 
 async def carry(post: Post, letter: Letter) -> Answer:
@@ -57,17 +61,23 @@ async def carry(post: Post, letter: Letter) -> Answer:
     if not addressee.address:
         return Answer(result="left_out", text=addressee.why)
     addressed = digest(addressee.address)
-    sent = await asyncio.to_thread(outbox_queries.letters_since, post.ledger, addressed, letter.now - DAY)
-    if sent >= settings.most_per_day and notices[0].kind != "test":
-        return Answer(result="wait", text=f"{sent} letters went to this address today; it waits", wait=_LATER)
     if letter.sendings[0].letter and await _queued(post, letter.id):
         return Answer(result="sent", text=f"was in the queue already, as {letter.id}", addressee=addressed)
+    sent = await asyncio.to_thread(outbox_queries.letters_since, post.ledger, addressed, letter.now - DAY)
+    if sent >= settings.most_per_day and notices[0].kind != "test":
+        # One account with news after the other must not use up the letters of our own people. A customer is told of
+        # their own account alone, and a report of abuse is about one sender.
+        gathers = settings.to != "customer" and settings.carrier == "mail"
+        return Answer(
+            result="wait",
+            text=f"{sent} letters went to this address today; it waits",
+            wait=_LATER,
+            grouped=outbox_queries.GATHERED if gathers else "",
+        )
     if settings.carrier == "arf":
         content = await _report(post, letter, addressee.address)
     else:
-        link = ""
-        if post.frame.customer and notices[0].account:
-            link = await asyncio.to_thread(post.link, notices[0].account, notices, letter.now)
+        link = await _link(post, letter)
         content = await asyncio.to_thread(
             writing.letter, post.frame, letter.id, letter.now, addressee.address, notices, link
         )
@@ -77,6 +87,7 @@ async def carry(post: Post, letter: Letter) -> Answer:
         return Answer(result="later", text="the spool is full")
     except OSError as error:
         return Answer(result="later", text=f"the spool cannot be written: {error.strerror}")
+    post.links.pop(letter.id, None)
     return Answer(result="sent", text=f"in the queue as {letter.id}", addressee=addressed)
 
 
@@ -87,6 +98,21 @@ async def _queued(post: Post, id_: str) -> bool:
     except NotInSpool:
         return await asyncio.to_thread(outbox_queries.tried, post.ledger, id_)
     return True
+
+
+async def _link(post: Post, letter: Letter) -> str:
+    """The link of a letter, made once however often the letter is tried."""
+    notices = letter.notices
+    if not post.frame.customer or not notices[0].account:
+        return ""
+    if letter.id in post.links:
+        return post.links[letter.id]
+    link = await asyncio.to_thread(post.link, notices[0].account, notices, letter.now)
+    if link:
+        post.links[letter.id] = link
+        while len(post.links) > _LINKS:
+            del post.links[next(iter(post.links))]
+    return link
 
 
 def _addressee(post: Post, letter: Letter) -> Addressee:

@@ -23,6 +23,17 @@ _MOST = 3
 _NUMBER = re.compile(r"(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 """RFC 6052: the last 32 bits are an IPv4 address."""
+_NEVER = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "::/96",  # RFC 4291 2.5.5.1: an IPv4 address is inside of it.
+        "::ffff:0:0:0/96",  # RFC 2765 2.1: likewise.
+        "64:ff9b:1::/48",  # RFC 8215: likewise, translated by a network of one's own.
+        "168.63.129.16/32",  # The metadata service of a cloud, though it is an address of the internet.
+    )
+)
+_ISATAP = 0x5EFE
+"""RFC 5214 6.1: 0000:5efe or 0200:5efe before an IPv4 address in the last 32 bits."""
 
 
 class Refused(Exception):  # noqa: N818 -- It says that the URL leads where we do not go.
@@ -34,11 +45,13 @@ def public(address: str) -> bool:
     if not allowed(address):
         return False
     ip = ipaddress.ip_address(address)
+    if any(ip in network for network in _NEVER):
+        return False
     if isinstance(ip, ipaddress.IPv6Address):
-        if ip.scope_id or ip.is_site_local:
+        if ip.scope_id or ip.is_site_local or (int(ip) >> 32) & 0xFDFFFFFF == _ISATAP:
             return False
-        if ip in _NAT64:
-            return allowed(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+        inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else ip.ipv4_mapped or ip.sixtofour
+        return inner is None or public(str(inner))
     return True
 
 

@@ -1,8 +1,9 @@
 """Works the outbox off: routes what is new, sends what is due, writes down how that went.
 
 At least once: a letter has its id before it is tried for the first time, and what was answered is written down after
-it. Who is killed in between sends it again, with the same id. Each route is worked by a task of its own, letter by
-letter, so that one that hangs keeps no other waiting; one that fails again and again is left alone for a while.
+it. Who is killed in between sends it again, with the same id. To give a letter its id is to claim it: of two hosts that
+both think that it is theirs to send, one sends it. Each route is worked by a task of its own, letter by letter, so that
+one that hangs keeps no other waiting; one that fails again and again is left alone for a while.
 """
 
 from __future__ import annotations
@@ -107,10 +108,11 @@ class Sender:
         """Find the routes of each new notice."""
         now = self._clock.now()
         while notices := outbox_queries.unrouted(self._reader, now):
-            ways = [way for notice in notices for way in self._ways(notice, now)]
+            last = functools.cache(functools.partial(outbox_queries.last_of_group, self._reader))
+            ways = [way for notice in notices for way in self._ways(notice, now, last)]
             outbox_sending.route(self._ledger, [notice.serial for notice in notices], ways)
 
-    def _ways(self, notice: Told, now: float) -> list[Way]:
+    def _ways(self, notice: Told, now: float, last_of: Callable[[str, str], float]) -> list[Way]:
         if notice.due and notice.kind == "resumed" and not outbox_queries.still_suspended(self._reader, notice):
             # It tells of a suspension that ends by itself, and somebody has changed that meanwhile.
             return []
@@ -119,7 +121,7 @@ class Sender:
             if not route.wants(notice):
                 continue
             group = route.group(notice)
-            last = outbox_queries.last_of_group(self._reader, route.name, group) if group else 0.0
+            last = last_of(route.name, group) if group else 0.0
             found.append(
                 Way(
                     notice=notice.serial,
@@ -147,6 +149,8 @@ class Sender:
                 if not waiting or not self._may_i():
                     break
                 answer = await self._send(route, waiting[0])
+                if answer is None:
+                    continue
                 if answer.result != "later":
                     breaker.succeeded()
                 elif breaker.failed(self._clock.now()):
@@ -164,14 +168,15 @@ class Sender:
         finally:
             breaker.unsettled()
 
-    async def _send(self, route: Route, first: Sending) -> Answer:
+    async def _send(self, route: Route, first: Sending) -> Answer | None:
+        """Try it once, with what goes out with it. None: another host or a person was there first."""
         now = self._clock.now()
         sendings = await asyncio.to_thread(outbox_queries.together, self._reader, first)
-        if not sendings:
-            return Answer(result="wait", text="somebody has decided about it meanwhile")
         serials = [sending.serial for sending in sendings]
         letter = Letter(id=first.letter or new_id(now), sendings=tuple(sendings), now=now)
-        await self._write(outbox_sending.name, self._ledger, serials, letter.id, now + LONGEST_TRY)
+        claim = functools.partial(outbox_sending.claim, self._ledger, serials, first.letter)
+        if not sendings or not await self._write(claim, letter.id, now, now + LONGEST_TRY):
+            return None
         try:
             async with asyncio.timeout(LONGEST_TRY):
                 answer = await route.carry(letter)
@@ -183,9 +188,14 @@ class Sender:
             _log.exception("notice %s cannot be sent by route %s, by a fault of ours", letter.id, route.name)
             answer = Answer(result="later", text="a fault of ours; the log of the service has it")
         expires = min(sending.expires for sending in sendings)
-        fields = self._fields(answer, first.attempts + 1, self._clock.now(), expires)
+        # One that has an id and no answer was tried as well: its sender was killed meanwhile.
+        attempts = max(first.attempts, 1 if first.letter else 0) + 1
+        fields = self._fields(answer, attempts, self._clock.now(), expires)
         await self._write(functools.partial(outbox_sending.note, self._ledger, serials, **fields))
         self._count(route.name, fields.get("state", answer.result), 1)
+        if answer.result == "wait":
+            late = await self._write(outbox_sending.expire, self._ledger, route.name, self._clock.now())
+            self._count(route.name, "failed", late)
         return answer
 
     def _fields(self, answer: Answer, attempts: int, now: float, expires: float) -> dict[str, Any]:
@@ -193,7 +203,8 @@ class Sender:
         fields: dict[str, Any] = {"answer": answer.text[:500]}
         if answer.result == "wait":
             # Without its id it goes out with whatever comes until then.
-            return fields | {"letter": "", "due": now + answer.wait}
+            fields |= {"grouped": answer.grouped} if answer.grouped else {}
+            return fields | {"letter": "", "attempts": attempts - 1, "due": now + answer.wait}
         fields |= {"attempts": attempts, "tried": now}
         if answer.result != "later":
             return fields | {"state": answer.result, "addressee": answer.addressee}

@@ -65,12 +65,19 @@ def sentence(of: Texts, notice: Told, *, details: bool) -> str:
 
 def subject(of: Texts, notices: tuple[Told, ...]) -> str:
     """The subject of a letter about these."""
-    whose = plain(notices[0].account or notices[0].subject or "", 80)
-    # The kinds stand in the order of their weight.
-    first = of.short[min((notice.kind for notice in notices), key=list(KINDS).index)]
+    gravest = min(notices, key=weight)
+    whose = plain(gravest.account or notices[0].account or gravest.subject, 80)
+    if len({notice.account for notice in notices}) > 1:
+        whose += " …"
+    first = of.short[gravest.kind]
     if len(notices) == 1:
         return of.subject_one.format(what=first, whose=plain(notices[0].sender or whose, 80)).strip(" :–-")
     return of.subject_many.format(count=len(notices), whose=whose, what=first).strip(" :–-")
+
+
+def weight(notice: Told) -> int:
+    """By how much others are graver: the kinds stand in the order of their weight."""
+    return list(KINDS).index(notice.kind)
 
 
 def wants_steps(notices: tuple[Told, ...]) -> bool:

@@ -63,7 +63,8 @@ def head(message: EmailMessage, frame: Frame, id_: str, now: float, to: str) -> 
 def _blocks(frame: Frame, of: words.Texts, notices: tuple[Told, ...], link: str) -> list[str | list[str]]:
     """The letter as paragraphs and lists."""
     names = {"account": plain(notices[0].account), "organisation": frame.organisation, "host": frame.hostname}
-    told = [words.sentence(of, notice, details=frame.details) for notice in notices[:_MOST]]
+    first = sorted(notices, key=words.weight)[:_MOST] if len(notices) > _MOST else notices
+    told = [words.sentence(of, notice, details=frame.details) for notice in first]
     if len(notices) > _MOST:
         told.append(f"+ {len(notices) - _MOST}")
     blocks: list[str | list[str]] = [of.greeting, (of.customer if frame.customer else of.desk).format(**names), told]

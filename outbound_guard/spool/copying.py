@@ -6,6 +6,7 @@ hard link) is a copy as good as any, as long as the disk lives.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -75,7 +76,10 @@ def put_back(
 
 
 def take(source: Path, target: Path) -> bool:
-    """Give a file that never changes a second name, or copy it to another disk; False if it has gone."""
+    """Give a file that never changes a second name, or copy it to another disk; False if it has gone, or is a link."""
+    if source.is_symlink():
+        # It is no message, and root must not follow it.
+        return False
     try:
         try:
             os.link(source, target)
@@ -89,17 +93,23 @@ def take(source: Path, target: Path) -> bool:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file with its time, for its owner's eyes only, and have it on the disk."""
-    shutil.copy2(source, target)
-    target.chmod(0o600)
-    file = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+    """Copy a file with its time, for its owner's eyes only, and have it on the disk. It follows no symbolic link."""
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
+    with (
+        open(os.open(source, os.O_RDONLY | flags), "rb") as old,
+        open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | flags, 0o600), "wb") as new,
+    ):
+        shutil.copyfileobj(old, new)
+        new.flush()
+        os.fchmod(new.fileno(), 0o600)
+        was = os.fstat(old.fileno())
+        os.utime(new.fileno(), ns=(was.st_atime_ns, was.st_mtime_ns))
+        os.fsync(new.fileno())
 
 
 def _names(folder: Path) -> list[str]:
+    if folder.is_symlink():
+        raise OSError(errno.ELOOP, "it is a symbolic link, which is not followed", str(folder))
     try:
         return sorted(os.listdir(folder))
     except FileNotFoundError:

@@ -42,6 +42,8 @@ class State:
         self._probing: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._finding = asyncio.Lock()
+        self._unexpected = ""
+        """What was last logged of what is not a failure of the store."""
 
         def lane() -> Lane:
             return Lane(timeout, count, behind, lost=self._look, moved=self._moved)
@@ -191,7 +193,8 @@ class State:
             pause = min(pause * 2, longest)
             try:
                 await self._find()
-            except FAILURES as error:
+            except Exception as error:
+                self._failed(error)
                 for lane in self._lanes():
                     if not lane.up:
                         lane.why = str(error)
@@ -209,8 +212,16 @@ class State:
             try:
                 if self._probing is None:
                     await self._find()
-            except FAILURES as error:
-                _log.debug("where the store is could not be asked: %s", error)
+            except Exception as error:
+                self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """Looking for the store goes on whatever happened: what nobody expected is logged once."""
+        if isinstance(error, FAILURES):
+            _log.debug("where the store is could not be asked: %s", error)
+        elif repr(error) != self._unexpected:
+            self._unexpected = repr(error)
+            _log.error("the store cannot be looked for, which is tried again: %s", error, exc_info=error)
 
     async def _find(self) -> None:
         """Connect to every server of the store that is not connected. Raises FAILURES."""

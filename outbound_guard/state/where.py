@@ -270,5 +270,9 @@ def _usable(url: str) -> None:
 
 
 def _first_line(file: str) -> str:
-    with Path(file).open(encoding="utf-8") as lines:
-        return lines.readline().rstrip("\r\n")
+    try:
+        with Path(file).open(encoding="utf-8") as lines:
+            return lines.readline().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        # It may be about to be replaced, and is read again.
+        raise OSError(f"{file} cannot be read: {error}") from error

@@ -104,7 +104,8 @@ def test_it_was_me_releases_what_may_be_released_and_can_be_undone(house: House)
     until(lambda: len(house.delivered()) == 4, "the four oldest go", 60)
     assert house.delivered() == set(house.ids["anna"][:4])
     assert house.states(house.ids["anna"]) == ["released"] * 4 + ["held"] * 2
-    until(lambda: "4 were sent." in words(house.visit.get(path)), "the page says so")
+    until(lambda: house.desk.api("GET", f"/bulk/{bulk['id']}").json()["state"] == "done", "the ledger says so")
+    assert "4 were sent." in words(house.visit.get(path))
     # No more for today, of no sender of that account and by no other link.
     other = house.link()
     assert "mail" in words(house.visit.get(other))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import shutil
@@ -16,10 +17,13 @@ import msgspec
 import pytest
 import trustme
 
+from outbound_guard.app.notices import send_notices
+from outbound_guard.app.parts import Child, Parts
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Config
 from outbound_guard.config.notices import NoticeRoute, Notices
-from outbound_guard.ledger import outbox_queries
+from outbound_guard.config.settings import Server
+from outbound_guard.ledger import outbox_queries, outbox_sending
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.outbox_records import KINDS
 from outbound_guard.ledger.records import Notice, NoticeAct, Standing
@@ -287,7 +291,7 @@ async def test_one_that_fails_again_and_again_is_left_alone_and_keeps_nobody_els
         house.clock.set(NOW + 700)
         await house.work(sender)
         assert len(hook.requests) == 10
-        states = outbox_queries.numbers(house.books.ledger, NOW + 700).states
+        states = outbox_queries.numbers(house.books.ledger)
         assert states == {("hook", "sent"): 6, ("other", "sent"): 6}
 
 
@@ -300,8 +304,7 @@ async def test_one_that_hangs_keeps_nobody_else_waiting(house: House) -> None:
         await sender.once()
         await asyncio.wait_for(asyncio.gather(hook.got.wait(), other.got.wait()), 4)
         await sender.close()
-        states = outbox_queries.numbers(house.books.ledger, NOW).states
-        assert states[("hook", "waiting")] == 1
+        assert outbox_queries.waiting(house.books.ledger, NOW).routes == {"hook": 1}
 
 
 async def test_who_dies_between_the_answer_and_the_note_tells_it_twice_with_one_id(house: House) -> None:
@@ -324,6 +327,60 @@ async def test_who_dies_between_the_answer_and_the_note_tells_it_twice_with_one_
         sending = await house.work(house.sender())
         assert sending.state == "sent"
         assert [json.loads(request.body)["id"] for request in hook.requests] == [sending.letter] * 2
+
+
+@pytest.mark.parametrize("who", ["host", "person"])
+async def test_what_another_takes_after_it_was_read_is_not_sent(
+    house: House, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """Two hosts work when the lease of one has run out, and a person may give up what is about to be sent."""
+    together = outbox_queries.together
+
+    def overtaken(ledger: Ledger, sending: outbox_queries.Sending) -> list[outbox_queries.Sending]:
+        found = together(ledger, sending)
+        if who == "host":
+            outbox_sending.claim(house.books.ledger, [sending.serial], "", "theirs", NOW, NOW + LONGEST_TRY)
+        else:
+            house.keep(NoticeAct(NOW, "give_up", (sending.serial,)))
+        return found
+
+    monkeypatch.setattr(outbox_queries, "together", overtaken)
+    async with hook_of(house) as (hook, sender):
+        house.keep(suspended())
+        sending = await house.work(sender)
+        assert hook.requests == []
+    assert (sending.letter, sending.state) == (("theirs", "waiting") if who == "host" else ("", "failed"))
+    assert house.told == []
+
+
+async def test_a_host_that_leads_no_longer_sends_no_further_letter_and_tells_no_figures(tmp_path: Path) -> None:
+    async with receiver() as hook, contextlib.AsyncExitStack() as stack:
+        route = NoticeRoute(
+            name="hook", carrier="webhook", url=f"http://127.0.0.1:{hook.port}/", allow_private=True, kinds=("backlog",)
+        )
+        parts = Parts(Config(server=Server(data_dir=str(tmp_path)), notice=(route,)), Child("console", "", -1), stack)
+        leading, rounds = True, []
+        parts.every = lambda seconds, work: rounds.append(work)  # type: ignore[method-assign]
+        with books(tmp_path, parts.clock) as opened:
+            opened.scribe.once()
+            opened.keep(*(Notice(f"k{number}", 1.0, "backlog") for number in range(5)))
+            sender = send_notices(parts, opened.ledger, lambda: leading and not hook.requests)
+            send, measure, _ = rounds
+            await send()
+            await sender.settled()
+            assert len(hook.requests) == 1, "the lead is lost while a letter is under way"
+            await send()
+            await sender.settled()
+            assert len(hook.requests) == 1
+            hook.requests.clear()
+            await measure()
+            assert parts.metrics.value("notices_waiting", "hook") == 4
+            assert parts.metrics.value("notices_oldest_age") > 0
+            leading = False
+            await measure()
+            assert parts.metrics.value("notices_waiting", "hook") == 0
+            assert parts.metrics.value("notices_oldest_age") == 0
+            await stack.aclose()
 
 
 async def test_only_one_of_several_machines_sends(house: House) -> None:

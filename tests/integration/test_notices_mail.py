@@ -236,6 +236,41 @@ async def test_nobody_gets_more_letters_than_they_can_read(office: Office) -> No
     assert len(await office.letters()) == 6
 
 
+async def test_accounts_one_after_the_other_do_not_use_up_the_letters_of_the_desk(office: Office) -> None:
+    office.by("desk", window=900, most_per_day=3)
+    office.books.keep(
+        *(decision(f"m{n}", received=NOW + n, account=f"a{n}.test", sender=f"x@a{n}.test") for n in range(9))
+    )
+    await office.work(NOW + 10)
+    await office.work(NOW + 10 + GATHER)
+    assert len(await office.letters()) == 3
+    office.books.keep(suspended(time=NOW + 40))
+    await office.work(NOW + 50)
+    await office.work(NOW + 50 + GATHER)
+    assert len(await office.letters()) == 3
+    # All of it comes with the next letter: it waits for another hour, and is taken along by what is new.
+    office.books.keep(suspended("late@other.test", NOW + DAY, account="other.test"))
+    await office.work(NOW + DAY + 25)
+    assert len(await office.letters()) == 3
+    await office.work(NOW + DAY + 25 + GATHER)
+    assert {state for state, _ in office.states()} == {"sent"}
+    letters = await office.letters()
+    assert len(letters) == 4
+    text = letters[-1][1].get_content()
+    for name in ("x@a8.test", "joe@example.org", "late@other.test"):
+        assert name in text
+    assert letters[-1][1]["Subject"] == "8 notices about example.org …: Sending stopped"
+
+
+async def test_what_waits_for_another_day_is_given_up_when_its_time_is_up(office: Office) -> None:
+    office.by("desk", window=0, most_per_day=1)
+    office.books.keep(suspended("a@example.org"), suspended("b@example.org"))
+    await office.work(NOW)
+    office.books.sql(f"UPDATE outbox_sending SET tried = {NOW + 2 * DAY} WHERE state = 'sent'")
+    await office.work(NOW + 2 * DAY + 3600)
+    assert sorted(state for state, _ in office.states()) == ["failed", "sent"]
+
+
 async def test_a_letter_that_is_in_the_queue_already_is_not_put_there_again(office: Office) -> None:
     office.by("desk", window=0)
     office.books.keep(suspended())
@@ -251,6 +286,34 @@ async def test_a_letter_that_is_in_the_queue_already_is_not_put_there_again(offi
     office.books.sql("UPDATE outbox_sending SET state = 'waiting', attempts = 0")
     await office.work(NOW + 2 * LONGEST_TRY)
     assert await office.letters() == []
+
+
+async def test_a_letter_that_is_in_the_queue_already_counts_for_its_day(office: Office) -> None:
+    """Otherwise it would lose its id, and be written once more the day after."""
+    office.by("desk", window=0, most_per_day=1)
+    office.books.keep(suspended())
+    await office.work(NOW)
+    office.books.sql("UPDATE outbox_sending SET state = 'waiting', attempts = 0")
+    office.books.keep(suspended("ann@example.org", NOW + 1))
+    await office.work(NOW + 1)
+    await office.work(NOW + LONGEST_TRY)
+    assert [state for state, _ in office.states()] == ["sent", "sent"]
+    assert len(await office.letters()) == 2
+
+
+async def test_a_letter_that_is_tried_again_has_the_link_that_it_had(office: Office) -> None:
+    """Each is a secret that opens the page, and stands in the audit."""
+    office.by("customer", window=0)
+    office.spool.files._free_bytes = 2**62
+    office.books.keep(suspended())
+    for second in (0, 20, 40):
+        await office.work(NOW + second)
+    assert office.states() == [("waiting", "the spool is full")]
+    office.spool.files._free_bytes = 0
+    await office.work(NOW + 60)
+    [(_, message)] = await office.letters()
+    assert "https://guard.test/c/example.org" in message.get_content()
+    assert office.links == ["example.org"]
 
 
 SPAM = (

@@ -9,15 +9,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trustme
 
 from outbound_guard.clock import VirtualClock
+from outbound_guard.config import Config
 from outbound_guard.config.notices import Notices
 from outbound_guard.config.panels import Panel as Settings
+from outbound_guard.desk import panels as desk
+from outbound_guard.desk.errors import DeskError
 from outbound_guard.ledger import outbox_queries
 from outbound_guard.ledger.audit_queries import Search, search
-from outbound_guard.ledger.records import AccountEntry, Audit, Notice, Standing
+from outbound_guard.ledger.database import LedgerError
+from outbound_guard.ledger.records import AccountEntry, Audit, Decision, Notice, Standing
+from outbound_guard.notify.letter import Answer, Letter
 from outbound_guard.notify.panels import carrier
 from outbound_guard.notify.panels.calls import LOCKED_OUT, Call
 from outbound_guard.notify.panels.carrier import subjects_of
@@ -29,6 +35,7 @@ from tests.records import Books, books, decision
 
 NOW = 1_764_000_000.0
 ANNA = "anna@shop.example"
+LONG = pytest.mark.long
 KINDS = ("cpanel", "plesk", "directadmin")
 SUSPENDED = {
     "cpanel": f"suspend_outgoing {ANNA}",
@@ -91,10 +98,10 @@ class House:
         return [(one.by, one.what, one.subject, one.detail) for one in reversed(found)]
 
     def decide(self, change: str, subject: str = ANNA, scope: str = "sender", **more: Any) -> None:
-        """Somebody suspends, or resumes."""
+        """A person suspends, or resumes."""
         account = subject if scope == "account" else subject.partition("@")[2]
         fields = {"time": self.clock.now(), "scope": scope, "subject": subject, "change": change, "account": account}
-        self.books.keep(Standing(**fields | more))
+        self.books.keep(Standing(**fields | {"by": "console:ann"} | more))
 
     async def work(self) -> outbox_queries.Sending:
         """One look at the outbox; the newest sending after it."""
@@ -435,8 +442,6 @@ async def test_when_asked_for_a_person_decides(tmp_path: Path) -> None:
 
 
 def _ordered(notice: Notice, by: str) -> Notice:
-    import msgspec
-
     return msgspec.structs.replace(notice, data={"ordered": by, "scope": "sender"})
 
 
@@ -457,6 +462,84 @@ async def test_it_is_told_of_its_accounts_and_servers_only(tmp_path: Path) -> No
         house.decide("suspended")
         await house.work()
         assert house.server.stopped == {ANNA}
+
+
+def seen(id_: str, kind: str = "mailbox", source: str = "sasl", *, ago: float = 0.0) -> Decision:
+    """Mail of Anna's, or what somebody says is hers."""
+    more = {"sender_kind": kind, "source": source, "server": "relay-web1"}
+    return decision(id_, sender=ANNA, account="shop.example", received=NOW - ago, **more)
+
+
+@pytest.mark.parametrize(
+    ("mail", "told"),
+    [
+        ([seen("m1")], True),
+        pytest.param([seen("m1"), seen("m2", "address", "mail_from", ago=2 * carrier.PROOF)], True, marks=LONG),
+        ([seen("m1", "address", "mail_from")], False),
+        # Forged mail has raised the score, and her own was there when it was too high.
+        ([seen("m1"), seen("m2", "address", "mail_from", ago=60)], False),
+        pytest.param([seen("m1", "mailbox", "mail_from")], False, marks=LONG),
+        pytest.param([], False, marks=LONG),
+    ],
+)
+async def test_a_forged_envelope_sender_stops_nobody_s_mailbox(
+    tmp_path: Path, mail: list[Decision], told: bool
+) -> None:
+    async with house_of(tmp_path, "cpanel") as house:
+        house.books.keep(*mail)
+        house.decide("suspended", by="system")
+        row = await house.work()
+        assert house.server.stopped == ({ANNA} if told else set())
+        assert row.state == ("sent" if told else "left_out")
+        assert ("was not proven to be its own" in row.answer) is not told
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_a_user_of_another_server_is_not_stopped(tmp_path: Path, ordered: bool) -> None:
+    async with house_of(tmp_path, "cpanel", servers=("relay-web1",)) as house:
+        for account in ("relay-web9/uid1013", "relay-web1/uid1013"):
+            house.books.keep(decision(account, sender=account, account=account, server="relay-web1", received=NOW - 9))
+            if ordered:
+                house.books.keep(
+                    Notice(
+                        key=account,
+                        time=NOW,
+                        kind="suspended",
+                        account=account,
+                        data={"ordered": "console:ann", "scope": "account"},
+                        to="web1",
+                    )
+                )
+            else:
+                house.decide("suspended", account, "account")
+        await house.work()
+        answers = {row.notice.account: row.answer for row in outbox_queries.listing(house.books.ledger)}
+        assert answers["relay-web9/uid1013"] == "it is an account of the server relay-web9"
+        assert house.server.effects == ["suspend_outgoing_email web13"]
+
+
+async def test_an_order_without_names_goes_to_the_panels_of_the_server(tmp_path: Path) -> None:
+    async with house_of(tmp_path, "cpanel", servers=("relay-web1",)) as house:
+        web2 = msgspec.structs.replace(house.settings, name="web2", servers=("relay-web2",))
+        config, ledger = Config(panel=(house.settings, web2)), house.books.ledger
+        house.books.keep(decision("m1", sender=ANNA, account="shop.example", server="relay-web1", received=NOW - 9))
+
+        async def told(scope: str, subject: str, names: Sequence[str] = ()) -> list[str]:
+            return [panel.name for panel in await desk.for_order(ledger, config, scope, subject, "", names)]
+
+        assert await told("sender", ANNA) == ["web1"]
+        assert await told("account", "relay-web2/uid1012") == ["web2"]
+        assert await told("account", "relay-web9/uid1012") == []
+        assert await told("sender", "eve@shop.example") == []
+        assert await told("sender", "eve@shop.example", ["web2"]) == ["web2"]
+        # What was stopped is let go, even when it is not known any more by which server the mail came in.
+        house.decide("suspended")
+        await house.work()
+        house.books.sql("DELETE FROM decision")
+        assert await told("sender", ANNA) == ["web1"]
+        journal, clock = house.books.journal, house.clock
+        with pytest.raises(DeskError, match="no control panel"):
+            await desk.order(ledger, journal, clock, config, "suspend", "account", "relay-web9/uid1012", by="ann")
 
 
 @pytest.mark.long
@@ -528,3 +611,49 @@ def test_no_secret_is_shown() -> None:
 
 async def _nowhere(host: str) -> Sequence[str]:
     return []
+
+
+async def _killed_at_the_first_try(house: House) -> None:
+    """The panel has done it, and nobody has written down what it answered."""
+    house.decide("suspended")
+
+    async def killed(letter: Letter) -> Answer:
+        await house.route.carry(letter)
+        raise LedgerError("killed")
+
+    house.sender.routes["web1"] = msgspec.structs.replace(house.route, carry=killed)
+    row = await house.work()
+    house.sender.routes["web1"] = house.route
+    assert (row.state, row.attempts, bool(row.letter), house.server.stopped) == ("waiting", 0, True, {ANNA})
+
+
+@pytest.mark.parametrize("again", ["tried again", "not tried again", "over before"])
+async def test_what_was_done_at_a_try_that_was_killed_is_undone_as_well(tmp_path: Path, again: str) -> None:
+    async with house_of(tmp_path, "cpanel") as house:
+        await _killed_at_the_first_try(house)
+        if again == "tried again":
+            assert (await house.later(LONGEST_TRY + 1)).state == "sent"
+            assert house.server.effects == [SUSPENDED["cpanel"]]
+        house.clock.set(house.clock.now() + 1)
+        house.decide("resumed")
+        if again == "over before":
+            # The suspension's own row is looked at first, and is of no use any more.
+            house.clock.set(house.clock.now() + LONGEST_TRY + 1)
+        await house.work()
+        await house.later(LONGEST_TRY + 1)
+        assert house.told()["suspended"][0] == ("sent" if again == "tried again" else "left_out")
+        assert house.told()["resumed"][0] == "sent"
+        assert house.server.stopped == set()
+
+
+async def test_what_was_left_out_does_not_hide_what_the_audit_knows(tmp_path: Path) -> None:
+    async with house_of(tmp_path, "cpanel") as house:
+        # The outbox has forgotten the stop; a later one of the same mailbox was so already.
+        house.books.keep(Audit(time=NOW - 1e7, by="system", what="panel.stopped", subject=ANNA, detail="web1: OK"))
+        house.server.stopped.add(ANNA)
+        house.decide("suspended")
+        assert (await house.work()).state == "left_out"
+        house.clock.set(NOW + 1)
+        house.decide("resumed")
+        await house.work()
+        assert house.server.stopped == set()

@@ -20,6 +20,7 @@ name = "web1"
 kind = "cpanel"
 url = "http://127.0.0.1:{one}"
 token_file = "token"
+accounts = ["*.example"]
 mode = "act"
 allow_private = true
 [[panel]]
@@ -27,6 +28,7 @@ name = "web2"
 kind = "plesk"
 url = "http://127.0.0.1:{two}"
 token_file = "token"
+accounts = ["*.example"]
 mode = "ask"
 allow_private = true
 [[panel]]

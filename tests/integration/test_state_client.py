@@ -21,6 +21,7 @@ import uvloop
 from outbound_guard.config import ConfigError
 from outbound_guard.state import State, StateDown, StateError
 from outbound_guard.state.embedded import find_server
+from outbound_guard.state.where import One, Place
 from outbound_guard.state.wire import Wire
 
 PATIENT = 30.0
@@ -378,6 +379,49 @@ async def test_a_password_and_a_database() -> None:
             await state.close()
         finally:
             server.close()
+
+
+@pytest.mark.skipif("redis" not in PROGRAMS, reason="redis-server is not installed")
+async def test_a_password_file_that_is_just_being_replaced() -> None:
+    with tempfile.TemporaryDirectory(prefix="og") as folder:
+        server = Server(PROGRAMS["redis"], Path(folder), "--requirepass", "secret")
+        file = Path(folder) / "password"
+        file.write_bytes(b"\xff\xfe half of it")
+        try:
+            state = await State.connect(f"{server.url}?password_file={file}", timeout=PATIENT, count=Counts())
+            assert not state.up
+            file.write_text("secret\n")
+            await until(lambda: state.up)
+            await state.close()
+        finally:
+            server.close()
+
+
+async def test_what_nobody_expected_ends_no_search(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    found, real, watched = [RuntimeError("unable to perform operation")] * 3, One.find, 0
+
+    async def find(one: One) -> list[Place]:
+        nonlocal watched
+        watched += 1
+        if found:
+            raise found.pop()
+        return await real(one)
+
+    monkeypatch.setattr(One, "watch", 0.001)
+    state = await State.connect(server.url, timeout=PATIENT, count=Counts())
+    monkeypatch.setattr(One, "find", find)
+    await until(lambda: watched > 3)
+    assert state.up
+    # And when it is lost.
+    monkeypatch.setattr(One, "watch", 1000.0)
+    found += [RuntimeError("unable to do another")] * 3
+    server.signal(signal.SIGKILL)
+    server.start()
+    await until(lambda: not found and state.up)
+    assert [record.exc_info is not None for record in caplog.records if "looked for" in record.message] == [True] * 2
+    await state.close()
 
 
 @pytest.mark.skipif("redis" not in PROGRAMS, reason="redis-server is not installed")

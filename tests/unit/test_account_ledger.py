@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,13 @@ from outbound_guard.ledger.account_queries import AccountFilters
 from outbound_guard.ledger.records import (
     AccountEntry,
     Audit,
+    BulkChange,
+    BulkPlaced,
     CaseEvent,
     ClassChange,
+    CustomerAnswer,
+    CustomerLink,
+    CustomerRelease,
     Delivered,
     Erasure,
     Feedback,
@@ -199,6 +205,14 @@ def remember(opened: Books) -> None:
         Feedback("f1", NOW, "complaint", account="forget.me", sender="anna@forget.me", recipient="to-whom@there.test"),
         Suppression(NOW, "forget.me", "to-whom@there.test", "added"),
         ClassChange(NOW, "forget.me", "anna@forget.me", "new", "1 calm message of anna@forget.me"),
+        CustomerLink(id="l" * 16, time=NOW, what="made", account="forget.me", by="ann", hash="h", expires=NOW + 9),
+        CustomerAnswer(link="l" * 16, sender="anna@forget.me", account="forget.me", time=NOW, answer="me"),
+        CustomerRelease(account="forget.me", time=NOW, change="closed", reason="anna@forget.me offended"),
+        BulkPlaced("b2", NOW, "release", ("m4",), by="customer:forget.me", due=NOW + 30, meant="1 of anna@forget.me"),
+        BulkChange("b2", NOW + 1, "undone", by="customer:forget.me"),
+        Audit(NOW, "customer:forget.me", "bulk.release", "b2", "1 messages"),
+        Audit(NOW, "customer:kept.test", "bulk.release", "b3", "1 messages"),
+        Audit(NOW, "console:forget.me", "bulk.release", "b4", "somebody at the desk, who is called so too"),
         Erasure("er1", NOW + 1, "forget.me", "ben"),
         sent("k1", "kept.test", sender="k@kept.test", subject="mine"),
         stands("suspended", "kept.test"),
@@ -245,7 +259,15 @@ def test_nothing_is_left_of_an_erased_account(opened: Books) -> None:
     done = erasing.Order(**{**{n: getattr(order, n) for n in order.__struct_fields__}, "account": "", "state": "done"})
     erasing.note_progress(opened.ledger, done)
     after = everywhere(opened)
-    assert [text for text in SECRET if text in after.replace("unforget.me", "")] == []
+    others = re.compile("unforget.me|console:forget.me")
+    assert [text for text in SECRET if text in others.sub("", after)] == []
+    for by in (
+        "audit.by=customer:er1",
+        "bulk_action.by=customer:er1",
+        "audit.by=customer:kept.test",
+        "console:forget.me",
+    ):
+        assert by in after
     # Who did what stays, and what is somebody else's.
     assert "audit.by=ann audit.what=sender.suspended audit.subject=er1" in after
     assert "unforget.me" in after

@@ -18,9 +18,10 @@ from outbound_guard.clock import SystemClock
 from outbound_guard.config import ConfigError, load
 from outbound_guard.config.settings import Config
 from outbound_guard.delivery.bounce import CODE
-from outbound_guard.ledger import queries
+from outbound_guard.ledger import queries, segments
 from outbound_guard.ledger.database import Ledger, url_of
 from outbound_guard.ledger.journal import Journal
+from outbound_guard.ledger.nodes import identity
 from outbound_guard.ledger.records import Decision
 from outbound_guard.ledger.scribe import Scribe
 from outbound_guard.mail import Envelope, new_id
@@ -105,6 +106,7 @@ def test_everything_comes_back_and_nothing_leaves_by_itself(config: Config, tmp_
     told(config).close()
     note(config, decision(kept["queue"]))  # Still in the journal.
     (config.data_dir / "secret").write_bytes(b"s" * 32)
+    identity(config.data_dir)
     (config.data_dir / "run").mkdir()
     (config.data_dir / "run" / "x.pid").write_text("1")
     (config.data_dir / "policies").mkdir()
@@ -134,6 +136,8 @@ def test_everything_comes_back_and_nothing_leaves_by_itself(config: Config, tmp_
     assert (new.data_dir / "secret").read_bytes() == b"s" * 32
     assert (new.data_dir / "policies" / "1.toml").read_text() == "old"
     assert not (new.data_dir / "run").exists()
+    # Two hosts with one identity would write under one name.
+    assert not (new.data_dir / "node-id").exists()
     ledger = told(new)
     assert queries.held_states(ledger) == {
         kept[state]: "quarantine" if state == "quarantine" else "held" for state in STATES
@@ -190,6 +194,40 @@ def test_a_message_that_moves_meanwhile_is_there_once(
     assert (tmp_path / "copy/held" / coming).is_file()
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_segment_that_is_sealed_meanwhile_is_there_whole(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    put(config, "held")
+    note(config, decision("1" * 22))
+    journal = Journal(config.data_dir / "journal", "relay-0", SystemClock())
+    journal.append(decision("2" * 22))
+    journal.flush()
+    real, sealed = copying.copy_file, []
+
+    def copy_file(source: Path, target: Path) -> None:
+        mine = source.suffix == segments.OPEN
+        if mine and when == "after":
+            real(source, target)
+        if mine:
+            journal.append(decision("3" * 22))
+            journal.seal()
+            sealed.append(source)
+        if not mine or when == "before":
+            real(source, target)
+
+    monkeypatch.setattr(copying, "copy_file", copy_file)
+    back_up(config, tmp_path / "backup")
+    assert len(sealed) == 1
+    monkeypatch.undo()
+    new = configuration(tmp_path / "new")
+    restore(new, tmp_path / "backup", queue=False, by="test")
+    segments.adopt(new.data_dir / "journal")
+    ledger = told(new)
+    assert [queries.decision_one(ledger, number * 22) is not None for number in "123"] == [True] * 3
+    ledger.close()
+
+
 def test_on_another_disk_messages_are_copied(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     id_ = put(config, "held")
 
@@ -217,6 +255,75 @@ def test_what_cannot_be_backed_up(config: Config, tmp_path: Path) -> None:
     assert not (config.data_dir / "backup").exists()
     with pytest.raises(BackupError, match="is not a folder"):
         back_up(config, tmp_path / "full" / "x")
+
+
+def test_links_lead_root_nowhere(config: Config, tmp_path: Path) -> None:
+    id_ = put(config, "held")
+    note(config, decision(id_, "held"))
+    secret = tmp_path / "shadow"
+    secret.write_text("root")
+    before = secret.stat()
+    data = config.data_dir
+    links = (data / "x", data / "policies" / "x", data / "journal" / "x.jsonl", data / "spool/held/evil")
+    for link in links:
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(secret)
+    # Who names a link in the configuration means what it leads to.
+    (tmp_path / "old/passwords").rename(tmp_path / "elsewhere")
+    (tmp_path / "old/passwords").symlink_to(tmp_path / "elsewhere")
+    done = back_up(config, tmp_path / "backup")
+    assert done.messages["held"] == 1
+    assert [text for text in done.notes if "symbolic" in text] == [
+        f"{link} is not in it: it is a symbolic link" for link in (links[2], links[1], links[0])
+    ]
+    copied = [file for file in (tmp_path / "backup").rglob("*") if file.is_symlink() or file.name in ("x", "evil")]
+    assert copied == []
+    named = tmp_path / "backup/configuration" / str(tmp_path / "old").lstrip("/")
+    assert (named / "passwords").is_file()
+    with pytest.raises(OSError, match="symbolic"):
+        copying.copy_file(links[0], tmp_path / "copy")
+    assert (secret.read_text(), secret.stat().st_mode) == ("root", before.st_mode)
+
+    for part in ("data/evil", "journal/evil", "spool/held/evil", "state"):
+        (tmp_path / "backup" / part).parent.mkdir(exist_ok=True)
+        (tmp_path / "backup" / part).symlink_to(secret)
+        with pytest.raises(BackupError, match=f"{part} is a symbolic link"):
+            restore(configuration(tmp_path / "new"), tmp_path / "backup", queue=False, by="test")
+        (tmp_path / "backup" / part).unlink()
+
+
+@pytest.mark.parametrize("name", ["spool", "journal", "state", "ledger.sqlite3", "spool/held"])
+def test_a_part_that_is_a_link_is_no_part_that_is_skipped(config: Config, tmp_path: Path, name: str) -> None:
+    put(config, "held")
+    part = config.data_dir / name
+    if part.exists():
+        part.rename(tmp_path / "elsewhere")
+    part.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises((BackupError, OSError), match="symbolic link"):
+        back_up(config, tmp_path / "backup")
+    assert not (tmp_path / "backup" / MANIFEST).exists()
+
+
+@pytest.mark.parametrize("name", ["spool/held/x", "journal/x.jsonl", "ledger.sqlite3", "lock"])
+def test_a_backup_brings_nothing_in_by_another_way(config: Config, tmp_path: Path, name: str) -> None:
+    put(config, "held")
+    back_up(config, tmp_path / "backup")
+    file = tmp_path / "backup/data" / name
+    file.parent.mkdir(parents=True)
+    file.touch()
+    new = configuration(tmp_path / "new")
+    with pytest.raises(BackupError, match="does not belong there"):
+        restore(new, tmp_path / "backup", queue=False, by="test")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_folder_of_somebody_else_is_not_written_to(config: Config, tmp_path: Path) -> None:
+    put(config, "held")
+    (tmp_path / "backup").mkdir()
+    os.chown(tmp_path / "backup", 4321, 4322)
+    with pytest.raises(BackupError, match="belongs to somebody else"):
+        back_up(config, tmp_path / "backup")
+    assert list((tmp_path / "backup").iterdir()) == []
 
 
 def test_what_cannot_be_put_back(config: Config, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,18 @@ import pytest
 
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Customers
+from outbound_guard.console.customers import FREE_LOOKS, LONGEST_LOOK, _too_many
 from outbound_guard.console.customers_texts import LANGUAGES, language_of, texts
 from outbound_guard.desk.accounts.acts import Act, decide
 from outbound_guard.desk.customers.answers import Answers
 from outbound_guard.desk.customers.kinds import RELEASABLE, gravest, kinds_of
-from outbound_guard.desk.customers.links import PATH, find_link, make_link, revoke_link
-from outbound_guard.desk.customers.offences import look_for_offences, reopen
+from outbound_guard.desk.customers.links import PATH, ContactError, find_link, make_link, revoke_link
+from outbound_guard.desk.customers.offences import LATE, look_for_offences, reopen
 from outbound_guard.desk.customers.seen import in_part, plain, script_of
 from outbound_guard.desk.errors import DeskError
+from outbound_guard.desk.held import bulk
+from outbound_guard.desk.held.bulk import Eyes
+from outbound_guard.desk.people.throttle import Throttle
 from outbound_guard.ledger import bulk_queries, customer_queries, tables
 from outbound_guard.ledger.customer_queries import Link
 from outbound_guard.ledger.records import AccountEntry, Feedback, HeldChange, Record
@@ -115,12 +120,12 @@ async def test_a_link_ends_and_can_be_revoked(desk: Desk, clock: VirtualClock) -
         await revoke_link(ledger, journal, clock, made.id, by="console:ann", account="other.test")
 
 
-@pytest.mark.parametrize("column", ["account", "expires"])
+@pytest.mark.parametrize("column", ["account", "expires", "contact"])
 async def test_a_row_that_was_changed_fits_no_link(desk: Desk, clock: VirtualClock, column: str) -> None:
     made = await make_link(desk.opened.ledger, desk.opened.journal, clock, SETTINGS, ACCOUNT, by="console:ann")
     desk.keep()
     with desk.opened.ledger.connection() as connection:
-        changed = {"account": "other.test", "expires": clock.now() + 1e9}[column]
+        changed = {"account": "other.test", "expires": clock.now() + 1e9, "contact": "0" * 64}[column]
         connection.execute(tables.customer_link.update().values({column: changed}))
     assert await find_link(desk.opened.ledger, made.url.rpartition("/")[2]) is None
 
@@ -250,6 +255,54 @@ async def test_not_me_may_delete_what_is_held(desk: Desk) -> None:
     assert (await desk.releasable(link)) == ()
 
 
+async def test_to_delete_much_waits_for_the_desk(desk: Desk, clock: VirtualClock) -> None:
+    desk.held("v1", "v2")
+    link = await desk.link()
+    ledger, journal = desk.opened.ledger, desk.opened.journal
+    settings = Customers(url="https://guard.test", not_me="delete")
+    one = await Answers(ledger, ledger, journal, clock, settings, desk.settle, eyes=Eyes(1, 600.0)).not_me(link, SENDER)
+    assert one.suspended
+    assert one.bulk is not None
+    assert (one.bulk.state, one.bulk.person) == ("waiting", f"customer:{ACCOUNT}")
+    assert (await bulk.confirm(ledger, journal, clock, one.bulk.id, person="ann", by="console:ann")).state == "placed"
+
+
+@pytest.mark.parametrize("answer", ["me", "not_me"])
+@pytest.mark.parametrize("how", ["changed", "emptied", "stolen"])
+async def test_a_link_whose_contact_is_lost_does_nothing(
+    desk: Desk, clock: VirtualClock, answer: str, how: str
+) -> None:
+    desk.held("v1")
+    link = await desk.link()
+    if how == "stolen":
+        desk.held("b1", sender="owner+x@home.test")
+    else:
+        contact = "new@home.test" if how == "changed" else ""
+        emptied = () if contact else ("contact",)
+        desk.keep(AccountEntry(time=clock.now() + 1, account=ACCOUNT, contact=contact, emptied=emptied))
+    with pytest.raises(ContactError, match="contact"):
+        await getattr(desk.answers, answer)(link, SENDER)
+    one = (await desk.answers.seen(link)).of(SENDER)
+    assert one is not None
+    assert (one.open, one.suspended) == (True, False)
+
+
+async def test_how_a_contact_is_written_does_not_matter(desk: Desk, clock: VirtualClock) -> None:
+    desk.held("v1")
+    link = await desk.link()
+    desk.keep(AccountEntry(time=clock.now() + 1, account=ACCOUNT, contact="Owner@Home.test"))
+    assert not (await desk.answers.me(link, SENDER)).open
+
+
+async def test_the_mailbox_of_a_server_user_is_suspect_with_it(desk: Desk, clock: VirtualClock) -> None:
+    desk.keep(AccountEntry(time=clock.now() + 1, account=ACCOUNT, contact="anna@shop.test"))
+    desk.held("w1", sender="web1/uid1012:anna.php")
+    await desk.link()
+    desk.held("w2", sender="web1/anna")
+    with pytest.raises(DeskError, match="under suspicion itself"):
+        await desk.link()
+
+
 @pytest.mark.parametrize("how", ["suspended", "quarantine", "complaint"])
 async def test_who_offends_again_releases_nothing_more(desk: Desk, clock: VirtualClock, how: str) -> None:
     desk.held("v1")
@@ -329,3 +382,101 @@ def test_texts_of_strangers() -> None:
     assert plain("a\u202eb\x00c\ud800") == "a\ufffdb\ufffdc\ufffd"
     assert script_of("web1/1012:contact.php") == "contact.php"
     assert script_of("anna@shop.test") == ""
+
+
+@pytest.mark.parametrize(
+    ("contact", "whole"),
+    [
+        ("Anna+news@shop.test", False),
+        ("anna+x@shop.test", False),
+        ("it@mail.shop.test", True),
+        ("boss@own.test", True),
+        ("anna+x@shop.test", True),
+    ],
+)
+async def test_a_mailbox_under_suspicion_is_found_however_it_is_written(
+    desk: Desk, clock: VirtualClock, contact: str, whole: bool
+) -> None:
+    desk.keep(AccountEntry(time=clock.now() + 1, account=ACCOUNT, contact=contact, senders=("*@own.test",)))
+    await desk.link()
+    if whole:
+        act = Act(what="suspend", by="system", reason="spam")
+        await decide(desk.opened.ledger, desk.opened.journal, clock, [("account", ACCOUNT)], act)
+        desk.keep()
+    else:
+        desk.held("m1")
+    with pytest.raises(DeskError, match="under suspicion itself"):
+        await desk.link()
+
+
+@pytest.mark.parametrize(("answer", "not_me"), [("me", "keep"), ("not_me", "keep"), ("not_me", "delete")])
+async def test_an_answer_that_cannot_be_kept_was_not_given(
+    desk: Desk, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, answer: str, not_me: str
+) -> None:
+    desk.held("v1")
+    link = await desk.link()
+    answers = desk.made(Customers(url="https://guard.test", not_me=not_me))
+    if answer == "not_me":
+        # Nothing but the answer itself is left to be written.
+        act = Act(what="suspend", by="system", reason="spam")
+        await decide(desk.opened.ledger, desk.opened.journal, clock, [("sender", SENDER)], act)
+        desk.keep()
+
+    def full(*records: Record) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.opened.journal, "write", full)
+        with pytest.raises(DeskError, match="nothing was done"):
+            await getattr(answers, answer)(link, SENDER)
+    one = (await answers.seen(link)).of(SENDER)
+    assert one is not None
+    assert one.open
+    assert not (await getattr(answers, answer)(link, SENDER)).open
+
+
+async def test_opening_a_link_counts_once_a_minute(desk: Desk, clock: VirtualClock) -> None:
+    token = (await make_link(desk.opened.ledger, desk.opened.journal, clock, SETTINGS, ACCOUNT, by="x")).url[-64:]
+    desk.keep()
+
+    async def opened() -> int:
+        for _ in range(2):
+            link = await find_link(desk.opened.ledger, token)
+            assert link is not None
+            await desk.answers.opened(link)
+        found = await find_link(desk.opened.ledger, token)
+        return found.opened if found else 0
+
+    assert await opened() == 1
+    clock.set(clock.now() + 30)
+    assert await opened() == 1
+    clock.set(clock.now() + 31)
+    assert await opened() == 2
+
+
+async def test_releases_whose_day_is_over_are_not_looked_at_again(desk: Desk, clock: VirtualClock) -> None:
+    ledger, journal, released = desk.opened.ledger, desk.opened.journal, clock.now()
+    desk.held("v1")
+    desk.held("w1", sender="bob@shop.test")
+    link = await desk.link()
+    await desk.answers.me(link, "bob@shop.test")
+    clock.set(released + 60)
+    await desk.answers.me(link, SENDER)
+    assert [one.sender for one in customer_queries.releases(ledger, 0.0)] == [SENDER, "bob@shop.test"]
+    clock.set(released + DAY - 60)
+    desk.held("n1", action="quarantine", state="quarantine")
+    clock.set(released + DAY + LATE + 120)
+    assert await look_for_offences(ledger, journal, clock, looked=clock.now() - 30) == 0, "it was looked at in time"
+    assert await look_for_offences(ledger, journal, clock, looked=released + DAY) == 1, "nobody looked meanwhile"
+
+
+async def test_looking_is_free_for_so_many_times(clock: VirtualClock) -> None:
+    throttle = Throttle(clock, free=FREE_LOOKS, longest=LONGEST_LOOK)
+    of, other = (
+        Link(id=id_ * 16, account=ACCOUNT, time=0, by="", expires=0, revoked=0, opened=0, last_opened=0) for id_ in "ab"
+    )
+    assert [_too_many(throttle, of) for _ in range(FREE_LOOKS)] == [0.0] * FREE_LOOKS
+    assert _too_many(throttle, of) == 1.0
+    assert _too_many(throttle, other) == 0.0
+    clock.set(clock.now() + 1)
+    assert [_too_many(throttle, of) for _ in range(2)] == [0.0, 2.0]

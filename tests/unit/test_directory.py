@@ -124,6 +124,31 @@ async def test_what_is_suspended_here_holds_at_once_until_the_ledger_says_otherw
     assert directory.suspended("a@example.org", "example.org") is None
 
 
+async def test_news_that_the_ledger_does_not_know_end_after_a_while(open_books: Books, clock: VirtualClock) -> None:
+    open_books.keep(standing("suspended", "other@example.org"))
+    directory = Directory(open_books.ledger, clock)
+    await directory.refresh()
+    heard = standing("suspended")
+    directory.hear(heard)
+    directory.suspend_now(standing("suspended", "b@example.org"))
+    clock.advance(599)
+    assert not await directory.refresh()
+    assert directory.suspended("a@example.org", "") is heard
+    # It was erased meanwhile, and the stream still has it, as it may after a state was away.
+    clock.advance(2)
+    for _ in range(2):
+        assert not await directory.refresh()
+        assert directory.suspended("a@example.org", "") is None
+        directory.hear(heard)
+    # What was decided here, and what the ledger has, stay.
+    assert directory.suspended("b@example.org", "") is not None
+    assert directory.suspended("other@example.org", "") is not None
+    await directory.refresh()
+    open_books.keep(heard)
+    assert await directory.refresh()
+    assert directory.suspended("a@example.org", "") is not None
+
+
 async def test_limits_are_inherited(open_books: Books, clock: VirtualClock) -> None:
     directory = Directory(open_books.ledger, clock)
     open_books.keep(decision())

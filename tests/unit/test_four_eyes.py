@@ -15,7 +15,7 @@ from outbound_guard.desk.held.bulk import Eyes
 from outbound_guard.desk.held.bulk_work import Work
 from outbound_guard.ledger import bulk_queries, tables
 from outbound_guard.ledger.bulk_queries import Bulk
-from outbound_guard.ledger.records import BulkChange
+from outbound_guard.ledger.records import BulkChange, UserChange
 from outbound_guard.spool import Spool
 from tests.records import Books, books, decision
 
@@ -103,6 +103,26 @@ async def test_many_wait_for_somebody_else(desk: Desk, clock: VirtualClock) -> N
     await bulk.undo(desk.opened.ledger, desk.opened.journal, clock, placed.id, by="console:ann")
     desk.opened.keep()
     assert await desk.state(placed.id) == "undone"
+
+
+async def test_nobody_is_made_the_second_person_afterwards(desk: Desk, clock: VirtualClock) -> None:
+    def changed(name: str, what: str, **more: str) -> UserChange:
+        return UserChange(name=name, time=clock.now(), what=what, **more)
+
+    for name in ("bob", "cal", "dan"):
+        desk.opened.keep(changed(name, "added", role="operator", password="x"))
+    clock.set(clock.now() + 60)
+    placed = await desk.place()
+    clock.set(clock.now() + 60)
+    desk.opened.keep(
+        changed("eve", "added", role="operator", password="y"),
+        changed("bob", "password", password="y"),
+        changed("cal", "role", role="admin"),
+    )
+    for name in ("eve", "bob", "cal"):
+        with pytest.raises(DeskError, match="after it was decided"):
+            await desk.confirm(placed.id, name)
+    assert (await desk.confirm(placed.id, "dan")).state == "placed"
 
 
 async def test_it_can_be_refused_and_then_not_confirmed(desk: Desk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import runpy
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -139,6 +140,10 @@ FORGED = {
     "not_its_account": [
         header(SECRET + "2", key="web2", sender="anna@other.example"),
         header(SECRET + "2", key="web2", sender="web1/web12"),
+        header(SECRET + "2", key="web2", account="shop.example", sender="anna@bank.example"),
+        header(SECRET + "2", key="web2", account="shop.example", sender="web1/uid1012"),
+        header(SECRET + "2", key="web2", account="shop.example", sender="web1/www-data")
+        + "X-PHP-Originating-Script: 1012:m.php\r\n",
     ],
 }
 
@@ -156,11 +161,29 @@ def test_a_key_may_speak_for_its_accounts_only(house: House) -> None:
         assert house.who(header(SECRET + "2", key="web2", sender=sender)).name == sender
 
 
+def test_the_directory_says_whom_a_key_for_accounts_may_name(tmp_path: Path) -> None:
+    known = {"anna@other.example": "shop.example", "web1/uid1012": "shop.example", "carl@shop.example": "bank.example"}
+    house = House(tmp_path, known.get)
+    for sender in ("anna@other.example", "web1/uid1012"):
+        assert house.who(header(SECRET + "2", key="web2", sender=sender)).account == "shop.example"
+    assert house.who(header(SECRET + "2", key="web2", sender="carl@shop.example")).source == "mail_from"
+
+
 def test_the_server_s_own_field_is_found_among_those_a_customer_wrote(house: House) -> None:
     forged = header("made up by a customer himself", sender="victim@other.example")
     assert house.who(forged + header()).name == "anna@shop.example"
     assert house.counted == {"forged": 1, "believed": 1}
-    assert house.who(forged * 5 + header()).source == "mail_from"
+
+
+@pytest.mark.parametrize("junk", [5, 9, 50])
+def test_much_that_a_customer_wrote_does_not_hide_it(house: House, junk: int) -> None:
+    forged = header("made up by a customer himself", sender="victim@other.example")
+    for head in (forged * junk + header(), header() + forged * junk):
+        assert house.who(head).source == "signed:X-Guard-Identity"
+    # It is looked for at either end, where servers put it, and no further.
+    house.counted.clear()
+    assert house.who(forged * junk + header() + forged * junk).source == "mail_from"
+    assert house.counted == {"forged": 5}
 
 
 def test_the_same_signature_with_another_text_is_not_believed(house: House) -> None:
@@ -174,16 +197,42 @@ def test_the_same_signature_with_another_text_is_not_believed(house: House) -> N
 
 
 @pytest.mark.parametrize(
+    "other", ["Subject: you have won\r\n", "From: The Bank <info@bank.example>\r\n", "Subject:\r\n"]
+)
+def test_the_same_signature_with_another_from_or_subject_is_not_believed(house: House, other: str) -> None:
+    assert house.who(header()).source == "signed:X-Guard-Identity"
+    assert house.who(header() + other).source == "mail_from"
+    assert house.who("X-Hop: 2\r\n" + header()).source == "signed:X-Guard-Identity"
+    assert house.counted == {"believed": 2, "replayed": 1}
+
+
+@pytest.mark.parametrize(
     ("fields", "signed"),
     [
         ("", ""),
         ("Message-ID:\r\n\t<1@shop.\r\n example>\r\n", "<1@shop.example>"),
         ("message-id: <1@a>\r\nMessage-Id: <2@a>\r\n", "<1@a><2@a>"),
         ("Message-ID: <grüße@a>\r\n", "<grüße@a>"),
+        # Space for Python, and not for mail servers.
+        *((f"Message-ID: <1{one} 2@a>\r\n", f"<1{one}2@a>") for one in "\x1c\x1f\x85\xa0\u2028\u3000"),
+        ("Message-ID: <1\t\v\f\n@a>\r\n", "<1@a>"),
     ],
 )
 def test_every_message_can_be_signed(house: House, fields: str, signed: str) -> None:
     assert house.who(header(message_id=signed), message_id=fields).source == "signed:X-Guard-Identity"
+
+
+@pytest.mark.parametrize("space", " \t\r\n\v\f\x1c\x1f\x85\xa0\u2028\u3000")
+def test_the_milter_leaves_out_the_same_white_space(house: House, space: str) -> None:
+    file = Path(__file__).parents[2] / "deploy/mta/identity/milter"
+    message = runpy.run_path(str(file))["Message"]()
+    message.login, message.mail_from = "anna@shop.example", MAIL_FROM
+    message.header("Message-ID", f"<1{space}2@a>")
+    [packet] = message.changes("web1", SECRET.encode())
+    name, value, _ = packet[1:].decode().split("\0")
+    signed = int(value.split("t=")[1].partition(";")[0])
+    found = house.who(f"{name}: {value}\r\n", message_id=f"Message-ID: <1{space}2@a>\r\n", received=signed)
+    assert found.source == "signed:X-Guard-Identity"
 
 
 def test_octets_that_are_no_utf_8_can_be_signed_too(house: House) -> None:

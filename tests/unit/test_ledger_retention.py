@@ -10,7 +10,7 @@ from sqlalchemy import insert
 
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config.settings import Retention
-from outbound_guard.ledger import case_queries, tables
+from outbound_guard.ledger import case_queries, customer_queries, tables
 from outbound_guard.ledger.records import (
     Audit,
     BulkChange,
@@ -19,6 +19,7 @@ from outbound_guard.ledger.records import (
     BulkResult,
     CaseEvent,
     CaseSubject,
+    CustomerRelease,
     Delivered,
     HeldChange,
     Record,
@@ -139,6 +140,20 @@ def test_decisions_about_many_go_with_what_was_held(opened: Books) -> None:
     forget(opened.ledger, NOW, 30, Retention())
     assert {row[0] for row in opened.sql("SELECT id FROM bulk_action")} == {"done25", "open25", "open35"}
     assert {row[0] for row in opened.sql("SELECT bulk FROM bulk_item")} == {"done25", "open25", "open35"}
+
+
+def test_why_customers_may_release_nothing_goes_and_that_they_may_not_stays(opened: Books) -> None:
+    for age in (25, 35):
+        for change in ("closed", "opened"):
+            account = f"{change}{age}.test"
+            opened.keep(CustomerRelease(account=account, time=NOW - age * DAY, change=change, reason="x@there.test"))
+    forget(opened.ledger, NOW, 30, Retention())
+    assert opened.sql("SELECT account, reason FROM customer_release ORDER BY account") == [
+        ("closed25.test", "x@there.test"),
+        ("closed35.test", ""),
+        ("opened25.test", "x@there.test"),
+    ]
+    assert customer_queries.closed(opened.ledger, "closed35.test")
 
 
 def test_forgetting_works_through_many_portions(opened: Books, monkeypatch: pytest.MonkeyPatch) -> None:

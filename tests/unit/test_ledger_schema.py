@@ -9,6 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from outbound_guard.ledger import directory_queries, tables
@@ -50,6 +51,16 @@ def test_the_settings_of_a_connection(tmp_path: Path) -> None:
     assert said == {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 2000}
     assert (tmp_path / "ledger.sqlite3").stat().st_mode & 0o777 == 0o600
     ledger.close()
+
+
+def test_errors_say_nothing_of_what_was_asked_or_stored(tmp_path: Path) -> None:
+    ledger = Ledger(url_of("embedded", tmp_path), writer=True)
+    ledger.migrate()
+    row = {"account": "shop.test", "time": 1.0, "change": "closed", "by": "console:ann", "reason": None}
+    with pytest.raises(IntegrityError) as caught, ledger.connection() as connection:
+        connection.execute(tables.customer_release.insert().values(row))
+    ledger.close()
+    assert "shop.test" not in str(caught.value)
 
 
 def test_a_reader_neither_makes_nor_changes_the_file(tmp_path: Path) -> None:

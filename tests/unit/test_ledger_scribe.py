@@ -162,6 +162,14 @@ def test_a_record_that_sql_refuses_does_not_stop_the_others(open_books: Books) -
     assert rows(open_books, "standing_history") == 0
 
 
+def test_a_record_that_sql_refuses_keeps_no_news_from_anybody(open_books: Books) -> None:
+    told: list[object] = []
+    open_books.scribe.told = told.extend
+    suspended = Standing(1.0, "sender", "a@example.org", "suspended")
+    open_books.keep(suspended, decision("m2", size=2**70), Audit(2.0, "t", "test"))
+    assert told == [suspended, Audit(2.0, "t", "test")]
+
+
 def test_hostile_text_is_stored_as_it_is_but_for_nul(open_books: Books) -> None:
     hostile = "a'; DROP TABLE decision; --\x1b[2J\u202e\n\x00end\\u0000"
     open_books.keep(decision("m1", subject=hostile))

@@ -12,9 +12,12 @@ import pytest
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config.notices import KINDS as SETTABLE
 from outbound_guard.config.settings import Retention
+from outbound_guard.desk.errors import DeskError
+from outbound_guard.desk.notices import acts
 from outbound_guard.ledger import listing_queries, outbox_queries, outbox_sending, storing
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.outbox_records import KINDS
+from outbound_guard.ledger.outbox_storing import SENDERS
 from outbound_guard.ledger.records import AccountEntry, CaseEvent, Notice, NoticeAct, Standing
 from outbound_guard.ledger.retention import forget
 from tests.records import BOTH_LONG, Books, books, decision
@@ -108,6 +111,24 @@ def test_held_mail_is_one_notice_an_hour_and_sender(opened: Books) -> None:
     assert "x@example.net" not in str(first), "who it was for is nobody's business here"
 
 
+def test_who_calls_itself_something_else_each_time_makes_no_more_notices(opened: Books) -> None:
+    hour = NOW - NOW % 3600
+    opened.keep(*(decision(f"a{n}", received=hour + n, sender=f"s{n}@example.org") for n in range(15)))
+    opened.keep(*(decision(f"b{n}", received=hour + 60 + n, sender=f"t{n}@example.org") for n in range(300)))
+    opened.keep(decision("c", received=hour + 999, sender="s3@example.org"))
+    opened.keep(decision("d", received=hour + 999, sender="x@other.test", account="other.test"))
+    opened.keep(decision("e", received=hour + 3600, sender="t299@example.org"))
+    found = told(opened)
+    assert len(found) == SENDERS + 3
+    assert ("held", "example.org", 315 - SENDERS) in found, "the rest is one notice, which names nobody"
+    assert ("held", "s3@example.org", 2) in found
+    assert ("held", "x@other.test", 1) in found
+    assert ("held", "t299@example.org", 1) in found
+    # Who is not named may be any mailbox of the account: none of them is written to.
+    assert "example.org" in outbox_queries.suspects(opened.ledger, "example.org", hour)
+    assert "other.test" not in outbox_queries.suspects(opened.ledger, "other.test", hour)
+
+
 def test_cases_that_open_close_and_need_a_step(opened: Books) -> None:
     fields = {"opened": NOW, "state": "open", "title": "x"}
     opened.keep(CaseEvent("e1", "K1", NOW, "opened", text="listed\nmore", fields=fields))
@@ -153,7 +174,7 @@ def sent(opened: Books, state: str, created: float) -> None:
     way = outbox_sending.Way(notice=notice.serial, route="hook", created=created, due=created, expires=created + 9)
     outbox_sending.route(opened.ledger, [notice.serial], [way, way])
     (sending,) = outbox_queries.listing(opened.ledger, limit=1)
-    outbox_sending.name(opened.ledger, [sending.serial], f"L{notice.serial}", created + 1)
+    assert outbox_sending.claim(opened.ledger, [sending.serial], "", f"L{notice.serial}", created, created + 1)
     outbox_sending.note(opened.ledger, [sending.serial], state=state, tried=created, attempts=1)
 
 
@@ -167,6 +188,76 @@ def test_what_was_told_is_forgotten_and_what_waits_is_not(opened: Books) -> None
     forget(opened.ledger, NOW + 31 * 86_400, 1, Retention())
     assert (opened.count("outbox"), opened.count("outbox_sending")) == (2, 1)
     assert [one.state for one in outbox_queries.listing(opened.ledger)] == ["waiting"]
+
+
+def test_a_letter_is_claimed_once(opened: Books) -> None:
+    opened.keep(Notice("k0", NOW, "backlog"), Notice("k1", NOW, "backlog"))
+    serials = [one.serial for one in outbox_queries.unrouted(opened.ledger, NOW)]
+    ways = [
+        outbox_sending.Way(notice=one, route="hook", created=NOW, due=NOW + 20 * one, expires=NOW + 9, grouped="g")
+        for one in serials
+    ]
+    outbox_sending.route(opened.ledger, serials, ways)
+    ids = [one.serial for one in outbox_queries.listing(opened.ledger)]
+
+    def claim(which: list[int], old: str, letter: str, now: float) -> bool:
+        return outbox_sending.claim(opened.ledger, which, old, letter, now, now + 120)
+
+    assert claim(ids[:1], "", "A", NOW)
+    assert not claim(ids, "", "B", NOW), "one of them is another's"
+    assert {one.letter for one in outbox_queries.listing(opened.ledger)} == {"A", ""}, "and nothing was changed"
+    assert not claim(ids[:1], "A", "A", NOW + 119), "it is being tried"
+    assert claim(ids[:1], "A", "A", NOW + 120)
+    opened.keep(NoticeAct(NOW + 130, "give_up", (ids[1],)))
+    assert not claim(ids[1:], "", "C", NOW + 130)
+
+
+@pytest.mark.sqlite
+def test_what_is_asked_all_the_time_reads_no_whole_table(opened: Books) -> None:
+    opened.keep(Notice("k", NOW, "backlog"))
+    sent(opened, "failed", NOW)
+    asked: list[str] = []
+    with opened.ledger.connection() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.set_trace_callback(asked.append)
+    outbox_queries.unrouted(opened.ledger, NOW)
+    outbox_queries.due_routes(opened.ledger, NOW)
+    outbox_queries.waiting(opened.ledger, NOW)
+    outbox_queries.last_of_group(opened.ledger, "hook", "account:x")
+    opened.keep(NoticeAct(NOW + 5, "retry", (1,)))
+    driver.set_trace_callback(None)
+    asked = [one for one in asked if "outbox" in one and one.startswith(("SELECT", "UPDATE"))]
+    assert len(asked) == 7
+    for one in asked:
+        plan = [row[3] for row in opened.sql(f"EXPLAIN QUERY PLAN {one}".replace("%", "%%"))]
+        assert not [step for step in plan if step.startswith("SCAN")], (one, plan)
+
+
+async def test_many_notices_are_decided_about_with_one_question(opened: Books) -> None:
+    opened.keep(*(Notice(f"k{number}", NOW, "backlog") for number in range(600)))
+    while notices := [one.serial for one in outbox_queries.unrouted(opened.ledger, NOW)]:
+        ways = [outbox_sending.Way(notice=n, route="hook", created=NOW, due=NOW, expires=NOW + 9) for n in notices]
+        outbox_sending.route(opened.ledger, notices, ways)
+
+    class Counted(Ledger):
+        asked = 0
+
+        def connection(self, **how: bool) -> Any:
+            self.asked += 1
+            return super().connection(**how)
+
+    reader = Counted(opened.url)
+    ids = [one.serial for one in outbox_queries.listing(opened.ledger, limit=1000)]
+    done = await acts.decide(reader, opened.journal, VirtualClock(NOW), ids, "give_up", by="ann")
+    assert [one.serial for one in done] == ids
+    assert (len(ids), reader.asked) == (600, 1)
+    with pytest.raises(DeskError, match="there is no notice 4000"):
+        await acts.decide(reader, opened.journal, VirtualClock(NOW), [ids[0], 4000, -1], "retry", by="ann")
+    reader.close()
+    opened.scribe.once()
+    opened.journal.close()
+    opened.scribe.once()
+    assert {one.state for one in outbox_queries.listing(opened.ledger, limit=1000)} == {"failed"}
 
 
 def test_what_people_decide_about_a_letter_holds_for_all_of_it(opened: Books) -> None:

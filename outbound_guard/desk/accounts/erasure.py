@@ -133,13 +133,13 @@ async def carry_out(
 
     `writer` is the ledger's writer; `settled` says whether it has all of the journal. Raises LedgerError, OSError; an
     order that fails is tried again with the next call. If other hosts share the ledger, `node` is the name of this one:
-    each removes its own files, and then the one that leads the rest.
+    each removes its own files, and then the one that leads the rest; both times.
     """
     finished = 0
     for order in await asyncio.to_thread(erasing.orders, writer):
-        if node and not await _own_files(writer, spool, order, node, clock.now(), leads):
-            continue
         if order.state == "once" and (not settled() or clock.now() < order.changed + again):
+            continue
+        if node and not await _own_files(writer, spool, order, node, clock.now(), leads):
             continue
         before = clock.now() if order.state == "waiting" else order.changed
         try:
@@ -164,17 +164,18 @@ async def carry_out(
 
 async def _own_files(writer: Ledger, spool: Spool, order: Order, node: str, now: float, leads: bool) -> bool:
     """Remove the files of this host; True if the rest is to be done here, now. Raises LedgerError, OSError."""
-    gone = await asyncio.to_thread(erasing.files_gone, writer, order.id)
-    if node not in gone or order.state == "once":
+    times = 1 if order.state == "waiting" else 2
+    gone = await asyncio.to_thread(erasing.files_gone, writer, order.id, times)
+    if node not in gone:
         before = now if order.state == "waiting" else order.changed
         try:
             number = await _spooled(writer, spool, order.account, before)
         except Busy as error:
             log.warning("an account cannot be erased yet: %s", error)
             return False
-        await asyncio.to_thread(erasing.note_files_gone, writer, order.id, node, number)
-    if not leads or order.state == "once":
-        return leads
+        await asyncio.to_thread(erasing.note_files_gone, writer, order.id, node, times, number)
+    if not leads:
+        return False
     there = await asyncio.to_thread(nodes.nodes, writer)
     # A file without its row would be taken for a message whose record was lost, and be recorded anew.
     missing = [one.name for one in there if one.name not in (*gone, node) and one.age < GONE]

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
+from typing import Literal
 
 from outbound_guard.clock import Clock
 from outbound_guard.config import Customers
 from outbound_guard.desk.accounts.acts import Act, decide
+from outbound_guard.desk.customers.links import check_contact
 from outbound_guard.desk.customers.seen import DAY, Seen, ShownSender, seen
 from outbound_guard.desk.errors import DeskError, on_disk
 from outbound_guard.desk.held import bulk
@@ -25,6 +27,9 @@ from outbound_guard.ledger.journal import Journal
 from outbound_guard.ledger.records import Audit, BulkPlaced, CustomerAnswer, Notice, Record
 
 WORDS = {"me": "the customer says that the mail is theirs", "not_me": "the customer says that they did not send it"}
+
+COUNTED_EVERY = 60.0
+"""Seconds after which it counts again that a link is opened."""
 
 
 class Answers:
@@ -39,10 +44,14 @@ class Answers:
         settings: Customers,
         settle: Settle = at_once,
         count: Callable[..., None] = lambda *series, by=1.0: None,
+        eyes: bulk.Eyes = bulk.NO_EYES,
     ) -> None:
-        """`settle` waits until the ledger has what the journal was given. `count` is that of the metrics."""
+        """`settle` waits until the ledger has what the journal was given. `count` is that of the metrics.
+
+        `eyes`: from how many messages on it waits for the desk that "this was not me" deletes them.
+        """
         self._reader, self._writer, self._journal, self._clock = reader, writer, journal, clock
-        self._settings, self._settle, self._count = settings, settle, count
+        self._settings, self._settle, self._count, self._eyes = settings, settle, count, eyes
         self._one_by_one = asyncio.Lock()
         self._lately: list[Answer] = []
         """Answers that the ledger did not know when they were given: it must not be asked twice meanwhile."""
@@ -53,9 +62,13 @@ class Answers:
         return await asyncio.to_thread(seen, self._reader, self._settings, link, now, tuple(self._lately))
 
     async def opened(self, link: Link) -> None:
-        """Count that a link was opened; that it cannot be counted hinders nothing."""
+        """Count that a link was opened, once a minute; that it cannot be counted hinders nothing."""
+        now = self._clock.now()
+        # Who opens it again and again must not keep the ledger's only writer busy.
+        if abs(now - link.last_opened) < COUNTED_EVERY:
+            return
         try:
-            await asyncio.to_thread(link_opened, self._writer, link.id, self._clock.now())
+            await asyncio.to_thread(link_opened, self._writer, link.id, now)
         except LedgerError:
             return
 
@@ -63,22 +76,9 @@ class Answers:
         """It was them: what they may release is released; the rest waits. Raises DeskError, LedgerError."""
         async with self._one_by_one:
             one = await self._asked(link, sender)
-            ids = one.releasable
-            if ids:
-                await bulk.place(
-                    self._reader,
-                    self._journal,
-                    self._clock,
-                    ids,
-                    "release",
-                    by=by_of(link),
-                    reason=WORDS["me"],
-                    beside=lambda placed: self._records(link, sender, "me", len(ids), placed),
-                )
-            else:
-                on_disk(self._journal, *self._records(link, sender, "me", 0, None))
+            await self._record(link, sender, "me", "release", one.releasable)
             self._count("customer_answers_total", "me")
-            self._count("customer_released_total", by=len(ids))
+            self._count("customer_released_total", by=len(one.releasable))
             return await self._shown(link, sender)
 
     async def not_me(self, link: Link, sender: str) -> ShownSender:
@@ -88,19 +88,7 @@ class Answers:
             if not one.suspended:
                 act = Act(what="suspend", by=by_of(link), reason=WORDS["not_me"])
                 await decide(self._reader, self._journal, self._clock, [("sender", sender)], act)
-            if one.held and self._settings.not_me == "delete":
-                await bulk.place(
-                    self._reader,
-                    self._journal,
-                    self._clock,
-                    one.held,
-                    "delete",
-                    by=by_of(link),
-                    reason=WORDS["not_me"],
-                    beside=lambda placed: self._records(link, sender, "not_me", 0, placed),
-                )
-            else:
-                on_disk(self._journal, *self._records(link, sender, "not_me", 0, None))
+            await self._record(link, sender, "not_me", "delete", one.held if self._settings.not_me == "delete" else ())
             self._count("customer_answers_total", "not_me")
             return await self._shown(link, sender)
 
@@ -132,22 +120,41 @@ class Answers:
             raise DeskError("no mail of this sender is held")
         if not one.open:
             raise DeskError("this was answered already")
+        await asyncio.to_thread(check_contact, self._reader, link, self._clock.now())
         return one
 
-    def _records(
-        self, link: Link, sender: str, answer: str, messages: int, placed: BulkPlaced | None
-    ) -> tuple[Record, ...]:
-        now = placed.time if placed else self._clock.now()
-        given = CustomerAnswer(
-            link=link.id,
-            sender=sender,
-            account=link.account,
-            time=now,
-            answer=answer,
-            messages=messages,
-            bulk=placed.id if placed else "",
-        )
-        self._remember(given)
+    async def _record(
+        self, link: Link, sender: str, answer: str, act: Literal["release", "delete"], ids: tuple[str, ...]
+    ) -> None:
+        """Put an answer on disk, in one piece with the decision about these messages. Raises DeskError, LedgerError."""
+        given: list[CustomerAnswer] = []
+
+        def records(placed: BulkPlaced | None) -> tuple[Record, ...]:
+            given.append(
+                CustomerAnswer(
+                    link=link.id,
+                    sender=sender,
+                    account=link.account,
+                    time=placed.time if placed else self._clock.now(),
+                    answer=answer,
+                    messages=len(ids) if act == "release" else 0,
+                    bulk=placed.id if placed else "",
+                )
+            )
+            return self._records(link, given[-1])
+
+        if ids:
+            where = (self._reader, self._journal, self._clock)
+            # What customers release is limited by the day.
+            eyes = self._eyes if act == "delete" else bulk.NO_EYES
+            await bulk.place(*where, ids, act, by=by_of(link), reason=WORDS[answer], eyes=eyes, beside=records)
+        else:
+            on_disk(self._journal, *records(None))
+        # Not before it is on disk: who could not answer must be able to do it again.
+        self._remember(given[-1])
+
+    def _records(self, link: Link, given: CustomerAnswer) -> tuple[Record, ...]:
+        sender, answer, now, messages = given.sender, given.answer, given.time, given.messages
         detail = f"{WORDS[answer]}: {messages} messages released" if answer == "me" else WORDS[answer]
         kind = "customer_released" if answer == "me" else "customer_reported"
         which = hashlib.sha256(f"{sender}\n{now!r}".encode("utf-8", "replace")).hexdigest()[:16]

@@ -16,16 +16,26 @@ from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.journal import Journal
 from outbound_guard.ledger.records import Audit, CustomerOffence, CustomerRelease
 
+LATE = 3600.0
+"""Seconds that the ledger may be late with what relays have seen."""
+
 
 async def look_for_offences(
-    reader: Ledger, journal: Journal, clock: Clock, count: Callable[..., None] = lambda *series, by=1.0: None
+    reader: Ledger,
+    journal: Journal,
+    clock: Clock,
+    count: Callable[..., None] = lambda *series, by=1.0: None,
+    *,
+    looked: float = 0.0,
 ) -> int:
-    """Look at the releases of two days: how many new offences were found and written down.
+    """Look at the releases whose day was not over when it was `looked` last (unix seconds): how many new offences were
+    found and written down.
 
-    Raises DeskError, LedgerError. A day more than it can take, so that what a standstill has delayed is found as well.
+    Raises DeskError, LedgerError. After a standstill, and without `looked`, it looks at the releases of two days.
     """
     now, found = clock.now(), 0
-    for answer in await asyncio.to_thread(customer_queries.releases, reader, now - 2 * DAY):
+    since = min(max(looked - LATE, now - DAY), now - LATE) - DAY
+    for answer in await asyncio.to_thread(customer_queries.releases, reader, since):
         until = answer.time + DAY
         offence = await asyncio.to_thread(
             customer_queries.offence_of, reader, answer.sender, answer.account, answer.time, until

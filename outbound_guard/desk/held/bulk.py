@@ -16,7 +16,7 @@ import msgspec
 from outbound_guard.clock import Clock
 from outbound_guard.desk.errors import DeskError, on_disk
 from outbound_guard.desk.held.acts import DONE, Act
-from outbound_guard.ledger import bulk_queries
+from outbound_guard.ledger import bulk_queries, user_queries
 from outbound_guard.ledger.bulk_queries import Bulk, BulkSummary
 from outbound_guard.ledger.bulk_storing import PENDING, take_back
 from outbound_guard.ledger.database import Ledger
@@ -158,6 +158,9 @@ async def confirm(reader: Ledger, journal: Journal, clock: Clock, id_: str, *, p
     found = await progress(reader, id_)
     if person == found.person:
         raise DeskError(f"{id_} waits for somebody else: who has decided cannot be the second person")
+    # An admin's stolen session could make its own second person: add one, or take somebody's place by a new password.
+    if any(user.changed >= found.time for user in await asyncio.to_thread(user_queries.users, reader, person)):
+        raise DeskError(f"{id_} waits for somebody else: {person} was added or changed after it was decided")
     now = clock.now()
     _check_waits(found, now)
     change = BulkChange(id=id_, time=now, state="placed", by=by, due=now + found.delay)

@@ -103,10 +103,15 @@ class Work:
         """The ids of the decisions that there is something to do for, here."""
         due = bulk_queries.due(self._reader, self._clock.now())
         if not self._node:
-            return due
+            return [id_ for id_, _ in due]
         leads = self._leads()
         found = []
-        for id_ in due:
+        for id_, state in due:
+            if state == bulk_queries.WAITING:
+                # Nobody has confirmed it: whoever leads says so, wherever the messages are.
+                if leads:
+                    found.append(id_)
+                continue
             left = bulk_queries.pending_at(self._reader, id_)
             if left.get(self._node) or (leads and (left.get("") or not left)):
                 found.append(id_)

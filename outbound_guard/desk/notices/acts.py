@@ -35,9 +35,10 @@ async def decide(
         raise DeskError("no notice was named")
     if len(ids) > MOST:
         raise DeskError(f"{len(ids)} are too many at once; at most {MOST}")
+    known = await asyncio.to_thread(outbox_queries.some, ledger, [id_ for id_ in ids if 0 < id_ < 2**63])
     found = []
     for id_ in ids:
-        sending = await asyncio.to_thread(outbox_queries.one, ledger, id_) if 0 < id_ < 2**63 else None
+        sending = known.get(id_)
         if sending is None:
             raise DeskError(f"there is no notice {id_}")
         if sending.state not in _FROM[what]:

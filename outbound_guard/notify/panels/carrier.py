@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from outbound_guard.config.panels import Panel
 from outbound_guard.ledger import outbox_queries, panel_queries
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.outbox_queries import Told
@@ -29,6 +30,8 @@ MOST = 20
 """Domains of one account that a panel is told of."""
 TRIES = 5
 """Tries after which a panel that says no is believed."""
+PROOF = 86400.0
+"""Seconds before a suspension in which all mail of the sender must have been proven to be its own."""
 _MAILBOX = re.compile(r"[^\s@/:]+@[^\s@/:]+")
 _DOMAIN = re.compile(r"(?=.{4,253}\Z)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+")
 _USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
@@ -52,7 +55,8 @@ async def carry(place: Place, letter: Letter) -> Answer:
     notice, panel = sending.notice, place.reach.panel
     stop = notice.kind == "suspended"
     ordered = str(notice.data.get("ordered", ""))
-    first = sending.attempts == 0
+    # A letter has its id before it is tried: one that was never answered, since we were killed, was a try as well.
+    first = sending.attempts == 0 and not sending.letter
     reason = await _wanted(place, letter, stop, ordered)
     if reason:
         return Answer(result="left_out", text=reason)
@@ -91,6 +95,10 @@ async def _wanted(place: Place, letter: Letter, stop: bool, ordered: str) -> str
     scope, subject = subject_of(notice)
     if scope == "account" and not panel.whole_accounts:
         return "it is told of mailboxes only (whole_accounts)"
+    own = server_of(scope, subject)
+    if own and not for_server(panel, own):
+        # The same user at another server is somebody else.
+        return f"it is an account of the server {own}"
     if ordered:
         return ""
     if panel.mode == "ask" and stop:
@@ -102,8 +110,12 @@ async def _wanted(place: Place, letter: Letter, stop: bool, ordered: str) -> str
         return "it was not stopped there by us"
     if panel.servers and stop:
         server = await asyncio.to_thread(panel_queries.last_server, ledger, scope, subject)
-        if not any(fnmatch.fnmatchcase(server, pattern) for pattern in panel.servers):
+        if not for_server(panel, server):
             return f"its mail came in by {server}" if server else "it is not known by which server its mail came in"
+    if stop and scope == "sender" and notice.data.get("by") != "person":
+        since = notice.time - PROOF
+        if not await asyncio.to_thread(panel_queries.proven, ledger, subject, since, notice.time):
+            return "its mail was not proven to be its own (anybody can write an envelope sender); a person may order it"
     return ""
 
 
@@ -112,13 +124,13 @@ def _ours(place: Place, letter: Letter, scope: str, subject: str) -> bool:
     name = place.reach.panel.name
     rows = panel_queries.past(place.ledger, (name,), scope, subject, below=letter.sendings[0].serial)
     for row in rows:
-        if row.state == "sent" or (row.state in ("waiting", "failed") and row.attempts):
+        if row.state == "sent" or (row.state in ("waiting", "failed") and (row.attempts or row.letter)):
             return row.kind == "suspended"
         if row.kind == "suspended" and row.state == "left_out" and row.attempts > 1:
             # It was tried, and the suspension was over before the panel had answered for sure.
             return True
     # The outbox forgets; the audit does so later, or never.
-    return not rows and panel_queries.stopped_by_audit(place.ledger, name, subject)
+    return panel_queries.stopped_by_audit(place.ledger, name, subject)
 
 
 async def _done(place: Place, asking: Asking, notice: Told, stop: bool) -> tuple[str, bool]:
@@ -147,6 +159,16 @@ def _changed(reach: Reach) -> float:
         return reach.token_file.stat().st_mtime
     except OSError:
         return 0.0
+
+
+def server_of(scope: str, subject: str) -> str:
+    """The server in an account's name (`server/user`); empty: there is none."""
+    return subject.rpartition("/")[0] if scope == "account" else ""
+
+
+def for_server(panel: Panel, server: str) -> bool:
+    """True if a panel is told of what comes from a server of this name; empty: it is not known which."""
+    return not panel.servers or any(fnmatch.fnmatchcase(server, pattern) for pattern in panel.servers)
 
 
 def subject_of(notice: Told) -> tuple[str, str]:

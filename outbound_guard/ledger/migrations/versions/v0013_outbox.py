@@ -33,8 +33,7 @@ def upgrade() -> None:
     )
     op.create_index("outbox_time", "outbox", ["time"])
     op.create_index("outbox_account", "outbox", ["account", "time"])
-    unrouted = sa.text("not routed")
-    op.create_index("outbox_unrouted", "outbox", ["serial"], sqlite_where=unrouted, postgresql_where=unrouted)
+    op.create_index("outbox_unrouted", "outbox", ["routed", "due"])
     op.create_table(
         "outbox_sending",
         sa.Column("serial", serial, primary_key=True, autoincrement=True),
@@ -53,8 +52,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("notice", "route", name="outbox_sending_once"),
         sqlite_autoincrement=True,
     )
-    waiting, sent = sa.text("state = 'waiting'"), sa.text("letter <> ''")
-    mailed = sa.text("addressee <> ''")
+    waiting, mailed = sa.text("state = 'waiting'"), sa.text("addressee <> ''")
     op.create_index(
         "outbox_sending_addressee",
         "outbox_sending",
@@ -64,4 +62,5 @@ def upgrade() -> None:
     )
     op.create_index("outbox_sending_due", "outbox_sending", ["due"], sqlite_where=waiting, postgresql_where=waiting)
     op.create_index("outbox_sending_state", "outbox_sending", ["state", "route"])
-    op.create_index("outbox_sending_letter", "outbox_sending", ["letter"], sqlite_where=sent, postgresql_where=sent)
+    op.create_index("outbox_sending_letter", "outbox_sending", ["letter"])
+    op.create_index("outbox_sending_grouped", "outbox_sending", ["route", "grouped", "tried"])

@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("time", sa.Double(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("hash", sa.String(64), nullable=False),
+        sa.Column("contact", sa.String(64), nullable=False),
         sa.Column("expires", sa.Double(), nullable=False),
         sa.Column("revoked", sa.Double(), nullable=False),
         sa.Column("opened", sa.Integer(), nullable=False),

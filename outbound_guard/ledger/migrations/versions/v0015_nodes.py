@@ -28,6 +28,7 @@ def upgrade() -> None:
         "erasure_node",
         sa.Column("erasure", sa.String(64), nullable=False),
         sa.Column("node", sa.String(255), nullable=False),
+        sa.Column("times", sa.BigInteger(), nullable=False),
         sa.Column("messages", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("erasure", "node"),
     )
