@@ -30,7 +30,7 @@ class Queue:
             said = client.submit(sender, [*recipients, FRIEND], message(subject))
         assert said.startswith("250 2.0.0 Ok: queued as "), said
         id_ = said.split()[-1]
-        until(lambda: (found := self.one(id_)) and found["answers"] and found, self.product.said)
+        until(lambda: (found := self.one(id_)) and found["attempts"] >= 2 and found, self.product.said)
         return id_
 
     def all(self, **search: str) -> list[dict[str, Any]]:

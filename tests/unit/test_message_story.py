@@ -279,6 +279,13 @@ async def test_no_report_goes_to_an_address_that_is_not_the_accounts(room: Room)
     )
 
 
+async def test_an_answer_that_the_ledger_hears_of_late_is_not_the_last_word(room: Room) -> None:
+    record = relayed(answered="250 2.0.0 Ok: queued as X")
+    room.books.keep(record, Delivered(record.id, NOW + 2, "x@there.test", 550, "5.7.0", "given up by a person", ""))
+    room.books.keep(Delivered(record.id, NOW, "x@there.test", 452, "4.2.2", "full", "192.0.2.1:25", final=False))
+    assert states(await room.tell(record.id)) == {"x@there.test": "refused"}
+
+
 async def test_what_came_to_the_desk_from_the_queue_was_not_held_before(room: Room) -> None:
     record = relayed(answered="250 2.0.0 Ok: queued as X")
     room.books.keep(

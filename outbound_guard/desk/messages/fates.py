@@ -57,7 +57,8 @@ def fates(known: Known) -> list[Fate]:
         for row in known.history.feedback
         if row["counts"] and row["final"] and row["kind"] != "complaint" and row["code"] >= 400
     }
-    last = {row["recipient"]: row for row in known.history.deliveries}
+    # By their time: the ledger hears of each process's answers in its own turn.
+    last = {row["recipient"]: row for row in sorted(known.history.deliveries, key=lambda row: float(row["time"]))}
     if known.decision:
         recipients = known.decision["recipients"]
     elif known.spool:
