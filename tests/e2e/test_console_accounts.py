@@ -304,6 +304,7 @@ def test_what_is_known_of_late(house: House) -> None:
     assert "style=" not in page
 
 
+@pytest.mark.long
 def test_export_has_everything(house: House) -> None:
     hold_one(house, "export.test", "secret plan")
     house.ann.api("POST", "/accounts/notes", {"scope": "account", "subject": "export.test", "text": "a note"})

@@ -221,6 +221,7 @@ def test_other_files_are_not_read(product: Product, id_: str) -> None:
     with signed_in(product, "ann", add=False) as ann:
         for path in ("content", "frame", "raw"):
             answer = ann.get(f"/held/{id_}/{path}")
-            assert answer.status_code == 404
+            # A NUL is no question at all.
+            assert answer.status_code == (400 if "%00" in id_ else 404)
             assert "root:" not in answer.text
             assert "[server]" not in answer.text

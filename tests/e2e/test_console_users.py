@@ -233,6 +233,7 @@ def test_tokens_on_ones_own_page(product: Product, visits: list[Visit]) -> None:
         assert "revoked" in theo.get("/me").text
 
 
+@pytest.mark.long
 def test_what_is_counted_and_written_down(product: Product, visits: list[Visit]) -> None:
     visit = visit_of(product, visits, "192.0.2.200")
     for name in ("ann", "my-secret-password"):

@@ -97,6 +97,7 @@ def test_a_phone_shows_every_main_page_without_scrolling_sideways(customers: Hou
         window.page.wait_for_url("**/held*")
 
 
+@pytest.mark.long
 def test_without_scripts_every_main_page_says_the_same(customers: House, browser: Browser) -> None:
     with Window(browser, customers.product, java_script_enabled=False) as window:
         window.page.goto("/sign-in")
@@ -124,6 +125,7 @@ def test_keys_lead_through_the_console(customers: House, browser: Browser) -> No
         assert page.get_by_role("dialog").is_visible()
 
 
+@pytest.mark.long
 def test_the_theme_that_was_chosen_stays(customers: House, browser: Browser, tmp_path: Path) -> None:
     with Window(browser, customers.product) as window:
         window.sign_in("ann")

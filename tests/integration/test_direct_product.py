@@ -86,6 +86,7 @@ def subjects(hop: NextHop) -> list[str]:
     return [subject[1].decode() for subject in found if subject]
 
 
+@pytest.mark.long
 def test_a_message_goes_out_while_its_client_waits(world: World, tmp_path: Path) -> None:
     hop = world.server("there.test", 1)
     with world.product(tmp_path) as product, product.client() as client:
@@ -155,6 +156,7 @@ def test_to_a_real_server(world: World, tmp_path: Path) -> None:
     assert sorted(subjects(behind)) == sorted(f"real {number}" for number in range(20))
 
 
+@pytest.mark.long
 def test_a_message_is_signed_for_the_domain_of_its_account(world: World, tmp_path: Path) -> None:
     hop = world.server("there.test", 1)
     key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

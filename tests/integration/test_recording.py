@@ -258,6 +258,7 @@ def test_a_message_read_from_what_was_recorded_is_like_the_whole_one() -> None:
     assert not again.text
 
 
+@pytest.mark.long
 def test_the_product_records_and_replay_reads_it(tmp_path: Path) -> None:
     with Hops() as hops:
         hop = hops.start()

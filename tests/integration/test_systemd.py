@@ -68,6 +68,7 @@ def listener() -> Iterator[Listener]:
         listening.close()
 
 
+@pytest.mark.long
 def test_the_product_tells_systemd_what_it_does(tmp_path: Path, listener: Listener) -> None:
     product = Product.made(tmp_path, smarthosts=["127.0.0.1:9"], relays=1)
     product.environment = {"NOTIFY_SOCKET": listener.path, "WATCHDOG_USEC": "300000"}

@@ -56,6 +56,7 @@ def unanswering() -> Iterator[tuple[str, str]]:
         yield "{}:{}".format(*deaf.getsockname()), "{}:{}".format(*silent.getsockname())
 
 
+@pytest.mark.long
 @needs("clamav")
 def test_mail_flows_without_the_scanners_and_a_virus_does_not_with_them(
     tmp_path: Path, unanswering: tuple[str, str]
