@@ -96,12 +96,13 @@ def _try(arguments: argparse.Namespace) -> int:
 
 def _act(arguments: argparse.Namespace) -> int:
     from outbound_guard.desk import panels
+    from outbound_guard.desk.accounts.whose import accounts_of
 
     room = Room(arguments)
     scope = "sender" if arguments.sender else "account"
     if arguments.dry_run:
         with room.ledger() as ledger:
-            account = asyncio.run(panels.account_of(ledger, scope, arguments.subject))
+            [account] = asyncio.run(accounts_of(ledger, room.clock, [(scope, arguments.subject)]))
             chosen = asyncio.run(
                 panels.for_order(ledger, room.config, scope, arguments.subject, account, arguments.panel)
             )

@@ -15,13 +15,14 @@ import msgspec
 from outbound_guard.clock import Clock
 from outbound_guard.config import Config
 from outbound_guard.config.panels import Panel
+from outbound_guard.desk.accounts.whose import accounts_of
 from outbound_guard.desk.errors import DeskError, on_disk
-from outbound_guard.ledger import account_one_queries, panel_queries
+from outbound_guard.ledger import panel_queries
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.journal import Journal
 from outbound_guard.ledger.panel_queries import Past
 from outbound_guard.ledger.records import Audit, Notice
-from outbound_guard.mail import domain_of, new_id
+from outbound_guard.mail import new_id
 from outbound_guard.notify.panels.carrier import for_server, server_of
 
 WHATS = {"suspend": "suspended", "release": "resumed"}
@@ -56,7 +57,7 @@ async def order(
     """
     if what not in WHATS or scope not in ("sender", "account") or not subject:
         raise DeskError(f"{what} {scope} {subject!r} cannot be done")
-    account = await account_of(ledger, scope, subject)
+    [account] = await accounts_of(ledger, clock, [(scope, subject)])
     panels = await for_order(ledger, config, scope, subject, account, names)
     if not panels:
         raise DeskError("no control panel is configured for it")
@@ -113,13 +114,6 @@ def chosen(config: Config, account: str, names: Sequence[str] = ()) -> list[Pane
         if panel.mode != "off"
         and (not panel.accounts or any(fnmatch.fnmatchcase(account.lower(), one.lower()) for one in panel.accounts))
     ]
-
-
-async def account_of(ledger: Ledger, scope: str, subject: str) -> str:
-    """The account of a sender by the mail that was seen, else its domain. Raises LedgerError."""
-    if scope == "account":
-        return subject
-    return await asyncio.to_thread(account_one_queries.account_of_sender, ledger, subject) or domain_of(subject)
 
 
 def told(ledger: Ledger, config: Config, scope: str, subject: str) -> list[Told]:

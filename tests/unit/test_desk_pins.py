@@ -57,7 +57,7 @@ async def test_a_senders_own_pin_comes_first_and_one_may_end_by_itself(kept: Boo
     assert pool("anna@shop.test") == ""
     assert not directory.suspended("anna@shop.test", "shop.test")
     history = directory_queries.history(kept.ledger, "shop.test")
-    assert [(one.change, one.pool) for one in history] == [("unpinned", ""), ("pinned", "good")]
+    assert [(one.change, one.pool) for one in history] == [("unpinned", ""), ("pinned", "bad"), ("pinned", "good")]
     told = audit_queries.search(kept.ledger, audit_queries.Search()).entries
     assert [(one.what, one.subject, one.detail) for one in reversed(told)] == [
         ("account.pinned", "shop.test", "to pool good, contract"),

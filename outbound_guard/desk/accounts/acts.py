@@ -9,11 +9,13 @@ import msgspec
 
 from outbound_guard.clock import Clock
 from outbound_guard.config import Limit
+from outbound_guard.desk.accounts.whose import accounts_of
 from outbound_guard.desk.errors import DeskError, on_disk
 from outbound_guard.ledger import account_one_queries
 from outbound_guard.ledger.database import Ledger, LedgerError
 from outbound_guard.ledger.journal import Journal
 from outbound_guard.ledger.records import Audit, Standing
+from outbound_guard.mail import domain_of
 
 DAY = 86400.0
 MOST = 1000
@@ -70,7 +72,10 @@ async def decide(
     if act.what == "pin" and act.pool not in pools:
         there = f"; there are {', '.join(pools)}" if pools else " in the configuration"
         raise DeskError(f"there is no pool {act.pool!r}{there}")
-    accounts = [await _account_of(ledger, scope, subject) for scope, subject in subjects]
+    try:
+        accounts = await accounts_of(ledger, clock, subjects)
+    except LedgerError:
+        accounts = [subject if scope == "account" else domain_of(subject) for scope, subject in subjects]
     now = clock.now()
     standings: list[Standing] = []
     audit: list[Audit] = []
@@ -133,16 +138,6 @@ def _standings(scope: str, subject: str, account: str, act: Act, now: float) -> 
 def _detail(standing: Standing) -> str:
     told = [f"to pool {standing.pool}"] * bool(standing.pool) + [standing.reason] * bool(standing.reason)
     return ", ".join(told + [f"{name} {value}" for name, value in standing.limits.items()])
-
-
-async def _account_of(ledger: Ledger, scope: str, subject: str) -> str:
-    """The account of a sender by the mail that was seen; empty if unknown."""
-    if scope == "account":
-        return subject
-    try:
-        return await asyncio.to_thread(account_one_queries.account_of_sender, ledger, subject) or ""
-    except LedgerError:
-        return ""
 
 
 async def _forget(ledger: Ledger, now: float, scope: str, subject: str, account: str, forget: Forget) -> None:
