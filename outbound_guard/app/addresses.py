@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 _NOTED_SECONDS = 10.0
 """One next hop's refusals of one address are noted at most so often."""
+_NOTED = 10_000
+"""So many are remembered at a time."""
 
 
 def keep_resting(parts: Parts, delivery: Delivery) -> None:
@@ -85,6 +87,9 @@ def refusal_notes(parts: Parts) -> Callable[[str, str, Reply], None]:
     def note(peer: str, source: str, reply: Reply) -> None:
         now = parts.clock.now()
         if not 0 <= now - noted.get((peer, source), -_NOTED_SECONDS) < _NOTED_SECONDS:
+            if len(noted) >= _NOTED:
+                # Of the mail servers of the world many refuse an address that is listed.
+                noted.clear()
             noted[peer, source] = now
             text = f"refuses our address {source}: {reply.text}" if source else reply.text
             parts.journal.append(Delivered("", now, "", reply.code, reply.enhanced, text, peer, False, source))

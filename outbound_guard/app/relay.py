@@ -16,7 +16,7 @@ from outbound_guard.app.parts import Child, Parts, until_told
 from outbound_guard.app.signing import signer
 from outbound_guard.config import Config
 from outbound_guard.delivery import Delivery
-from outbound_guard.edge import Edge, Guesses, Passwords, Room, Sessions, certificate_of
+from outbound_guard.edge import Edge, Guesses, Listening, Passwords, Room, Sessions, certificate_of
 from outbound_guard.mail import Submission, domain_of
 from outbound_guard.recording import Recorder
 from outbound_guard.reply import Reply, suspended_login
@@ -24,6 +24,8 @@ from outbound_guard.verdict import Judgement
 
 _HANDED_OVER = 0.05
 """Seconds."""
+_COLLECTED = 30.0
+"""Seconds. To look through what lives beside what is frozen takes 0.3 ms, and 6 ms of 60,000 objects."""
 _DRAIN = 10.0
 """Seconds that messages in flight get when the process is told to stop; the supervisor kills it after 12."""
 
@@ -91,7 +93,6 @@ async def run(config: Config, child: Child) -> None:
             name = login.lower()
             return lists.answer(pipeline.directory.account_of(name) or domain_of(name) or name, recipient)
 
-        loop = asyncio.get_running_loop()
         incoming = config.data_dir / "incoming"
         incoming.mkdir(mode=0o700, exist_ok=True)
         sessions = Sessions(config.limits, Room(config.limits.memory, incoming, config.spool.free_bytes))
@@ -100,7 +101,7 @@ async def run(config: Config, child: Child) -> None:
             key = secret(config.data_dir)
             guesses = Guesses(config.auth, key, clock, pipeline.reputation.state)
             passwords = Passwords(config.resolve(config.auth.passwords), clock, guesses, metrics.count)
-        servers = []
+        doors = []
         certificates = []
         for index, listener in enumerate(config.listener):
             certificate = certificate_of(listener, config)
@@ -120,8 +121,7 @@ async def run(config: Config, child: Child) -> None:
                 suppressed=suppressed,
             )
             listening = socket.socket(fileno=child.fds[str(index)])
-            server = await loop.create_server(edge.protocol, sock=listening)
-            servers.append(server)
+            doors.append(Listening(listening, edge.protocol, sessions))
 
         async def measure() -> None:
             metrics.gauge("sessions", len(sessions))
@@ -135,10 +135,16 @@ async def run(config: Config, child: Child) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
+
+        async def collect() -> None:
+            # Objects that hold each other would stay until so many have come: of a library, with a message in them.
+            gc.collect()
+
+        parts.every(_COLLECTED, collect)
         child.ready()
         await until_told()
-        for server in servers:
-            server.close()
+        for door in doors:
+            door.close()
         # A connection that was accepted already becomes a session in the next turns of the loop.
         await asyncio.sleep(_HANDED_OVER)
         await sessions.drain(_DRAIN)

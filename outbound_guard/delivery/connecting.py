@@ -228,6 +228,8 @@ def _handed_over(smtp: aiosmtplib.SMTP, terms: Terms, lost: Callable[[Connection
         smtputf8="smtputf8" in smtp.esmtp_extensions,
         dsn="dsn" in smtp.esmtp_extensions,
     )
+    # The library's two objects know each other and would wait for the collector, which in a relay is rare.
+    smtp.protocol = smtp.transport = None
     return Connection(cast(asyncio.Transport, transport), extensions, terms.reply_seconds, lost, terms.final_seconds)
 
 

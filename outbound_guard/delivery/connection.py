@@ -117,6 +117,9 @@ class Connection(asyncio.Protocol):
         finally:
             self._future = None
             self._commands = self._body = []
+            # What it failed with knows this frame by its traceback, and the frame would know it by this future: a ring
+            # that keeps the message until the collector comes by, which in a relay is rarely.
+            del future
 
     def quit(self) -> None:
         """Take leave (RFC 5321 4.1.1.10) and close; a transaction under way breaks."""

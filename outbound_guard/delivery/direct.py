@@ -127,25 +127,17 @@ class Direct:
             for destination, pace, all_ in groups.values()
             for start in range(0, len(all_), RECIPIENTS)
         ]
-        room = asyncio.Semaphore(AT_ONCE)
-
-        async def one(destination: Destination, pace: Pace, chosen: list[int]) -> Result:
-            part = envelope
-            if len(chosen) < len(envelope.recipients):
-                part = msgspec.structs.replace(envelope, recipients=tuple(envelope.recipients[at] for at in chosen))
-            try:
-                async with room:
-                    return await self._send(destination, pace, await made_ready(part, content), until)
-            except Exception:
-                # Those who were accepted elsewhere must not get the message again because of this.
-                _log.exception("delivery to one of the destinations has failed")
-                return Result((OUR_FAULT,) * len(chosen), "", reached=False)
-
         if len(chunks) == 1:
-            results = [await one(*chunks[0])]
+            results = [await self._part(*chunks[0], envelope, content, until)]
             if len(chunks[0][2]) == len(replies):
                 return msgspec.structs.replace(results[0], keep=True)
         else:
+            room = asyncio.Semaphore(AT_ONCE)
+
+            async def one(destination: Destination, pace: Pace, chosen: list[int]) -> Result:
+                async with room:
+                    return await self._part(destination, pace, chosen, envelope, content, until)
+
             results = await asyncio.gather(*(one(*chunk) for chunk in chunks))
         return _merged(replies, [(chosen, result) for (_, _, chosen), result in zip(chunks, results, strict=True)])
 
@@ -163,21 +155,40 @@ class Direct:
                 unknown.append(domain)
             else:
                 found[domain] = known
-        room = asyncio.Semaphore(AT_ONCE)
-
-        async def ask(domain: str) -> Route | Reply:
-            try:
-                async with asyncio.timeout_at(until), room:
-                    return await self._routes.of(domain)
-            except TimeoutError:
-                return SLOW
-
         if unknown:
+            room = asyncio.Semaphore(AT_ONCE)
+
+            async def ask(domain: str) -> Route | Reply:
+                try:
+                    async with asyncio.timeout_at(until), room:
+                        return await self._routes.of(domain)
+                except TimeoutError:
+                    return SLOW
+
             found.update(zip(unknown, await asyncio.gather(*map(ask, unknown)), strict=True))
         for domain, route in found.items():
             if isinstance(route, Route) and not any(self._dialling.reaches(one.address) for one in route.servers):
                 found[domain] = _NO_FAMILY
         return found
+
+    async def _part(
+        self,
+        destination: Destination,
+        pace: Pace,
+        chosen: list[int],
+        envelope: Envelope,
+        content: Sequence[bytes],
+        until: float,
+    ) -> Result:
+        """Deliver to those recipients of a message (by their places) that one destination has."""
+        if len(chosen) < len(envelope.recipients):
+            envelope = msgspec.structs.replace(envelope, recipients=tuple(envelope.recipients[at] for at in chosen))
+        try:
+            return await self._send(destination, pace, await made_ready(envelope, content), until)
+        except Exception:
+            # Those who were accepted elsewhere must not get the message again because of this.
+            _log.exception("delivery to one of the destinations has failed")
+            return Result((OUR_FAULT,) * len(chosen), "", reached=False)
 
     async def _send(self, destination: Destination, pace: Pace, mail: Mail, until: float) -> Result:
         if mail.hopeless:

@@ -40,11 +40,13 @@ Place = Callable[[Entry, tuple[str, ...]], str]
 Wait = Callable[[asyncio.Event, float], Awaitable[None]]
 """Returns when the event is set or the seconds have passed."""
 
-_POLL = 1.0
+_POLL, _SOON = 0.25, 0.02
 _HELD_SCAN = 5.0
 _QUEUE_SCAN = 300.0
-"""Seconds between looks into `incoming`, `held` and `queue`. The last is for what should not happen: a message there
-that the index does not know."""
+"""Seconds between looks into `incoming`, `held` and `queue`. Into `incoming` sooner after one that found something:
+more may follow, and several are taken over with one look. That into `queue` is for what should not happen: a message
+there that the index does not know."""
+_CLAIM = 1000
 _CHUNK = 500
 _REVIEWS = 10
 _DISK_WAIT = 30.0
@@ -108,6 +110,8 @@ class Queue:
         self._wait = wait
         self._jitter = jitter
         self._nudged = asyncio.Event()
+        self._more = False
+        """True if the last look into `incoming` found something."""
         self._stopping = False
         # What the disk refused to note; without it a recipient would get its message again.
         self._unsaved: dict[str, Progress] = {}
@@ -159,14 +163,15 @@ class Queue:
     async def turn(self) -> None:
         """One look around: take in what is new and start on what is due."""
         self._nudged.clear()
+        self._more = False
         try:
             await self._scan("queue", self.deliveries, _QUEUE_SCAN)
-            claimed = await self._spool.claim()
+            claimed = await self._spool.claim(_CLAIM)
             for seen in claimed:
                 # Of a message in `incoming` only people note something: they want it to be tried now.
                 self.deliveries.agenda.put(seen.id, self._seen(seen, at_once=seen.progress.due is not None))
-            if claimed:
-                # There may be more than one claim takes; and what is new now is often followed by more.
+            self._more = bool(claimed)
+            if len(claimed) == _CLAIM:
                 self._nudged.set()
             await self._scan("held", self.reviews, _HELD_SCAN)
         except OSError as error:
@@ -181,7 +186,7 @@ class Queue:
 
     def _pause(self) -> float:
         times = [time for lane in (self.deliveries, self.reviews) if (time := lane.next_due()) is not None]
-        return max(0.01, min([_POLL, *(time - self._clock.now() for time in times)]))
+        return max(_SOON, min([_SOON if self._more else _POLL, *(time - self._clock.now() for time in times)]))
 
     async def _scan(self, state: State, lane: Lane, interval: float) -> None:
         """Bring the index up to date with a directory."""

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from outbound_guard.clock import Clock
 from outbound_guard.config import Config, Listener
 from outbound_guard.edge.guesses import Guesses
+from outbound_guard.edge.listening import Listening
 from outbound_guard.edge.passwords import Passwords
 from outbound_guard.edge.room import Room
 from outbound_guard.edge.session import Session
@@ -18,11 +19,22 @@ from outbound_guard.edge.tls import Certificate, certificate_of, check, tls_cont
 from outbound_guard.mail import Submission
 from outbound_guard.reply import Reply
 
-__all__ = ["Certificate", "Edge", "Guesses", "Passwords", "Room", "Sessions", "certificate_of", "check", "tls_context"]
+__all__ = [
+    "Certificate",
+    "Edge",
+    "Guesses",
+    "Listening",
+    "Passwords",
+    "Room",
+    "Sessions",
+    "certificate_of",
+    "check",
+    "tls_context",
+]
 
 
 class Edge:
-    """One listener: `loop.create_server(edge.protocol, sock=sock)`."""
+    """One listener: `Listening(sock, edge.protocol, sessions)`."""
 
     def __init__(
         self,
@@ -60,5 +72,5 @@ class Edge:
         )
 
     def protocol(self) -> asyncio.Protocol:
-        """A new session: the factory for `loop.create_server`."""
+        """A new session, for a new connection."""
         return Session(self.terms)

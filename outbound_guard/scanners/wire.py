@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from outbound_guard.config import host_port
@@ -22,14 +23,16 @@ async def exchange(address: str, *pieces: bytes) -> bytes:
     transport: asyncio.Transport
     if address.startswith("unix:"):
         path = address.removeprefix("unix:")
-        transport, _ = await loop.create_unix_connection(lambda: _Exchange(pieces, answer), path)
+        transport = (await loop.create_unix_connection(partial(_Exchange, pieces, answer), path))[0]
     else:
-        transport, _ = await loop.create_connection(lambda: _Exchange(pieces, answer), *host_port(address))
+        transport = (await loop.create_connection(partial(_Exchange, pieces, answer), *host_port(address)))[0]
     try:
         return await answer
     finally:
         # Nothing is left to be said, and closing in good order could wait for the other side.
         transport.abort()
+        # Else what it failed with, its traceback, this frame and the future are a ring, with the message in it.
+        del answer
 
 
 class _Exchange(asyncio.Protocol):

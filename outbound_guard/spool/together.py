@@ -52,6 +52,9 @@ class Together(Generic[_Asked, _Found]):
             if undo and future.done() and not future.cancelled() and future.exception() is None:
                 undo(future.result())
             raise
+        finally:
+            # Else what it failed with, its traceback, this frame and the future are a ring, with the message in it.
+            del future
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._starting = False

@@ -222,8 +222,8 @@ class Lane:
             if str(error) not in self._told and len(self._told) < 100:
                 self._told.add(str(error))
                 _log.error("a record was refused by the store: %s", error)
-        elif not sent.future.done():
-            sent.future.set_exception(StateDown(str(error)) if down else StateError(str(error)))
+        else:
+            sent.fail(StateDown(str(error)) if down else StateError(str(error)))
         if self._wire is not None and is_read_only(error):
             # It was the master and is none any more; whoever is it now is found anew.
             self.lose("readonly", error)

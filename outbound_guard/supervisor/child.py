@@ -22,9 +22,9 @@ _log = logging.getLogger(__name__)
 
 VARIABLE = "OUTBOUND_GUARD_CHILD"
 """Environment variable with what a child must know, as JSON; see `Setting.environment`."""
-_SHARED_SOCKET = {"UV_TCP_SINGLE_ACCEPT": "1"}
-"""For libuv, below uvloop: otherwise the relay that wakes first accepts all that waits, and a server that opens twenty
-connections at once is served by one process alone."""
+_FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
+"""For glibc, unless somebody has set it. Otherwise nearly every thread gets a heap of its own, and each keeps the most
+that it was ever asked for: what is done in turn by many threads is then paid for many times."""
 _PAUSE = (0.1, 5.0)
 """Seconds until a child that ended unasked is started again: first and longest."""
 _STEADY = 10.0
@@ -65,7 +65,7 @@ class Setting(msgspec.Struct, frozen=True):
             "slot": slot,
             "parent": os.getpid(),
         }
-        return {**os.environ, VARIABLE: json.dumps(told), **_SHARED_SOCKET}
+        return {**_FEW_ARENAS, **os.environ, VARIABLE: json.dumps(told)}
 
 
 class Child:

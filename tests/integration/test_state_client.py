@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import gc
 import os
 import shutil
 import signal
@@ -473,3 +474,15 @@ def test_everything_on_uvloop(server: Server) -> None:
         await state.close()
 
     uvloop.run(talk())
+
+
+async def test_who_has_given_up_leaves_no_complaint_in_the_log(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = await State.connect(server.url, timeout=PATIENT, count=Counts())
+    asked = state.start(state.script("return redis.error_reply('MISCONF no room for the log')"), ["k"], [])
+    await until(asked.done)
+    del asked
+    gc.collect()
+    await state.close()
+    assert "never retrieved" not in caplog.text

@@ -251,11 +251,12 @@ def run(house: House, names: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[bool]:
+def small_disk(folder: Path, size: str = _DISK) -> Iterator[bool]:
     """A file system of its own as data_dir, if it can be mounted."""
     disk = folder / "data"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "none", disk], capture_output=True)
+    disk.mkdir(mode=0o700)
+    options = f"size={size},mode=0700"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", disk], capture_output=True)
     try:
         yield not mounted.returncode
     finally:
