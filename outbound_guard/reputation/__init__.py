@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from outbound_guard.mail import Sender, domain_of
-from outbound_guard.reputation.keys import hashed, hashed_all, keeper_of, keys_of, tag
+from outbound_guard.reputation.keys import hashed, hashed_all, keeper_of, keys_of, record_of
 from outbound_guard.reputation.memory import (
     NO_PROFILE,
     NOTHING,
@@ -51,6 +51,9 @@ __all__ = [
 _CAMPAIGN_KEPT = 7 * 86_400
 """Seconds a campaign is remembered after its last message."""
 
+_ONCE_KEPT = 36 * 3600
+"""The same for what was sent only once, which is most of what there is; what comes daily is still known."""
+
 _STRANGERS_KEPT = 3 * 86_400
 """The same for what strangers share: addresses change hands."""
 _RECIPIENTS_KNOWN = 2000
@@ -61,10 +64,11 @@ _DOMAINS_KNOWN = 20
 """Domains of one message's recipients, likewise."""
 
 # How numbers go into the scripts: packed, which costs a tenth of numbers as text (learn.lua, recall.lua).
-_LOOK_UP = struct.Struct("<dBHB")
+_LOOK_UP = struct.Struct("<dBBHB")
 _HEAD = struct.Struct("<dBdBBBfHHBBBBBB")
 _EVIDENCE = struct.Struct("<Bfff")
 _OUTCOME = struct.Struct("<BH")
+_COMPANY = struct.Struct("<4sBHII")
 _SUSPEND = {"": 0, "sender": 1, "account": 2}
 
 
@@ -107,8 +111,9 @@ class Reputation:
         self.half_life = half_life
         record = script_text("record")
         self._recall = state.script(lua(record + script_text("recall")))
-        self._learn = state.script(lua(record + script_text("learn")))
-        self._pardon = state.script(lua(record + script_text("pardon")))
+        known = script_text("known")
+        self._learn = state.script(lua(record + known + script_text("learn")))
+        self._pardon = state.script(lua(record + known + script_text("pardon")))
         self._company = state.script(script_text("company"))
         self._mark = state.script(script_text("mark"))
 
@@ -129,12 +134,12 @@ class Reputation:
         domains = list(dict.fromkeys(map(domain_of, seen.recipients)))[:_DOMAINS_KNOWN]
         texts += ["domain" + domain for domain in domains]
         hashes = hashed_all(texts)
-        arguments = [_LOOK_UP.pack(seen.now, count, min(len(seen.recipients), 65_535), len(domains)), *hashes]
+        head = _LOOK_UP.pack(seen.now, count, keeper_of(sender), min(len(seen.recipients), 65_535), len(domains))
         try:
-            remembering = self._state.start(self._recall, keys, arguments)
+            remembering = self._state.start(self._recall, keys, (head, hashes))
             campaign = None
             if seen.fingerprint:
-                asking = self._ask(b"%x" % seen.fingerprint, sender.name, _CAMPAIGN_KEPT, count=count)
+                asking = self._ask(_text(seen.fingerprint), sender.name, seen.now, _CAMPAIGN_KEPT, count=count)
                 campaign = Company(*await asking)
             (
                 sender_traffic,
@@ -145,8 +150,11 @@ class Reputation:
                 traits,
                 networks,
                 new_domains,
+                unknown,
             ) = await remembering
-        except StateDown:
+        except StateDown as down:
+            # Its traceback knows this frame, and the frame the futures that know it: a ring with the message in it.
+            down.__traceback__ = None
             return NOTHING
         memory = Memory(
             sender=decode_profile(profile),
@@ -161,7 +169,8 @@ class Reputation:
             new_traits=tuple([letter != 48 for letter in traits]),  # 48: the digit zero.
             first_seen=new_recipients > 0 or b"1" in traits,
             campaign=campaign,
-            hashes=tuple(hashes),
+            shows=tuple([value is not None for value in seen.traits]),
+            hashes=hashes[: 4 * len(TRAITS)] + unknown,
             networks=networks,
         )
         return await self._with_company(memory, seen, count) if memory.strange(seen.content) else memory
@@ -178,12 +187,14 @@ class Reputation:
             shared["server"] = (b"%" + seen.server.encode(), sender.account)
         if sender.client_ip and memory.is_new("network"):
             shared["address"] = (b"@" + sender.client_ip.encode(), sender.account)
-        company = (*[(b"~%x" % value, sender.account) for value in sketch], *shared.values())
+        company = (*[(b"~" + value.to_bytes(8), sender.account) for value in sketch], *shared.values())
         try:
-            asked = [self._ask(name, member, _STRANGERS_KEPT, count=count) for name, member in company]
+            asked = [self._ask(name, member, seen.now, _STRANGERS_KEPT, count=count) for name, member in company]
             # All are on their way; whichever is awaited first, they come together.
             found = [Company(*await told) for told in asked]
-        except StateDown:
+        except StateDown as down:
+            # As above.
+            down.__traceback__ = None
             return memory
         near = sorted(found[: len(sketch)], key=lambda company: (company.hot, company.senders))
         return msgspec.structs.replace(
@@ -193,8 +204,9 @@ class Reputation:
             company=company,
         )
 
-    def _ask(self, name: bytes, sender: str, keep: int, *, count: bool) -> Future[Any]:
-        return self._state.start(self._company, _shared(name), [hashed(sender), b"1" if count else b"0", keep])
+    def _ask(self, name: bytes, sender: str, now: float, keep: int, *, count: bool) -> Future[Any]:
+        asked = _COMPANY.pack(hashed(sender), count, int(now // 3600) % 65_536, keep, min(keep, _ONCE_KEPT))
+        return self._state.start(self._company, (b"c" + name,), (asked,))
 
     def learn(
         self,
@@ -220,13 +232,12 @@ class Reputation:
         recipients = min(len(seen.recipients), 65_535)
         new = (recipients, memory.new_recipients, memory.domains, memory.new_domains)
         head = (habit, went_out, copy, seen.content, *new, _SUSPEND[suspend], uncount)
-        present = b"".join([b"0" if value is None else b"1" for value in seen.traits])
-        fresh = b"".join([b"1" if is_new else b"0" for is_new in memory.new_traits])
-        hashes = memory.hashes if habit else ()
-        self._write(seen.sender, seen.now, head, evidence, outcomes, (present, fresh, *hashes))
+        both = zip(seen.traits, memory.new_traits, strict=True)
+        traits = b"".join([b"-" if value is None else b"1" if is_new else b"0" for value, is_new in both])
+        self._write(seen.sender, seen.now, head, evidence, outcomes, (traits, memory.hashes if habit else b""))
         if suspicious:
             if seen.fingerprint:
-                self._mark_as(b"%x" % seen.fingerprint, hashed(seen.sender.name), b"", _CAMPAIGN_KEPT)
+                self._mark_as(_text(seen.fingerprint), hashed(seen.sender.name), b"", _CAMPAIGN_KEPT)
             for name, member in memory.company:
                 self._mark_as(name, hashed(member), b"", _STRANGERS_KEPT)
 
@@ -251,35 +262,32 @@ class Reputation:
                 *[_OUTCOME.pack(OUTCOMES.index(outcome), min(count, 65_535)) for outcome, count in outcomes],
             ]
         )
-        keys = keys_of(sender)
-        self._state.later(self._learn, [*keys[:5], keys.young], [packed, details, *rest])
+        self._state.later(self._learn, keys_of(sender), (packed, details, *rest))
 
     def judged(self, fingerprint: int, *, good: bool) -> None:
         """Write behind that a person released (`good`) or confirmed the campaign with this fingerprint."""
         if fingerprint:
-            self._mark_as(b"%x" % fingerprint, b"", b"good" if good else b"bad", _CAMPAIGN_KEPT)
+            self._mark_as(_text(fingerprint), b"", b"good" if good else b"bad", _CAMPAIGN_KEPT)
 
     def complained(self, fingerprint: int, sender: str) -> None:
         """Write behind that recipients complain of a text as this sender sends it: the two are under suspicion."""
         if fingerprint:
-            self._mark_as(b"%x" % fingerprint, hashed(sender), b"", _CAMPAIGN_KEPT)
+            self._mark_as(_text(fingerprint), hashed(sender), b"", _CAMPAIGN_KEPT)
 
     def _mark_as(self, name: bytes, sender: bytes, said: bytes, keep: int) -> None:
-        self._state.later(self._mark, _shared(name), [sender, said, keep])
+        self._state.later(self._mark, (b"c" + name,), (sender, said, keep))
 
     async def pardon(self, sender: str, account: str, now: float, *, mistake: bool) -> None:
         """Forget the suspicion against a sender (and its account) and lift the suspension. Raises StateDown."""
-        all_ = b"p:" + tag(account)
-        one = b"%b:%b" % (all_, sender.encode())
-        await self._state.call(self._pardon, [one], [repr(now), 1 if mistake else 0])
+        await self._state.call(self._pardon, [record_of(account, sender)], [repr(now), 1 if mistake else 0])
         # A mistake about one mailbox says nothing about the others of the account.
-        await self._state.call(self._pardon, [all_], [repr(now), 0])
+        await self._state.call(self._pardon, [record_of(account)], [repr(now), 0])
 
 
 def script_text(name: str) -> str:
     return resources.files(__name__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
 
 
-def _shared(name: bytes) -> list[bytes]:
-    """The keys of what several may share: a fingerprint, part of a sketch (~), address (@), account (&), server (%)."""
-    return [b"c:{%b}" % name, b"ch:{%b}" % name]
+def _text(fingerprint: int) -> bytes:
+    """The name of a text among what several may share; part of a sketch has ~, address @, account &, server %."""
+    return b"=" + fingerprint.to_bytes(8)

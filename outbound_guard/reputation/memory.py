@@ -1,14 +1,15 @@
 """What is remembered of a sender, an account and a campaign, and how it lies in Redis.
 
-A sender, and an account, has two records: its traffic, which every message changes, and its profile, which is learned.
-A record is one packed string of numbers; the scripts unpack, change and pack it in one step. The fields are listed here
-and nowhere else: `lua` writes them into the scripts.
+A sender, and an account, has one record: its traffic, which every message changes, its profile, which is learned, and
+whom it knows. A record is one packed string (record.lua); the scripts unpack, change and pack parts of it in one step.
+The fields are listed here and nowhere else: `lua` writes them into the scripts.
 """
 
 from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -90,6 +91,18 @@ class _Layout:
 _traffic, _profile = _Layout("Traffic", TRAFFIC), _Layout("Profile", PROFILE)
 decode_traffic, decode_profile = _traffic.decode, _profile.decode
 NO_TRAFFIC, NO_PROFILE = _traffic.empty, _profile.empty
+_MARK = bytes([zlib.crc32(repr((TRAFFIC, PROFILE)).encode()) % 256])
+"""The first octet of a record: one of other fields is as good as none."""
+_HEAD = 1 + _traffic.struct.size
+
+
+def decode_record(record: bytes | None) -> tuple[Any, Any]:
+    """The traffic and the profile of a record as it lies there. A missing one, or one of another layout, is empty."""
+    if record is None or record[:1] != _MARK:
+        return NO_TRAFFIC, NO_PROFILE
+    return decode_traffic(record[1:_HEAD]), decode_profile(record[_HEAD : _HEAD + _profile.struct.size])
+
+
 _SUM0 = _profile.names.index("sum0")
 
 
@@ -104,7 +117,7 @@ def lua(text: str) -> str:
         f"local {name} = {{ {len(layout.names)}, {layout.struct.size}, '{layout.lua_format}' }}\n"
         for name, layout in (("TRAFFIC", _traffic), ("PROFILE", _profile))
     )
-    head += f"local SLOTS, TRAITS, YOUNG = {SLOTS}, {len(TRAITS)}, {YOUNG}\n"
+    head += f"local SLOTS, TRAITS, YOUNG, MARK = {SLOTS}, {len(TRAITS)}, {YOUNG}, '\\{_MARK[0]:03}'\n"
     return head + re.sub(r"\b([TP]\.\w+)", lambda found: numbers[found[1]], text)
 
 
@@ -190,8 +203,10 @@ class Memory(msgspec.Struct, frozen=True):
     its senders; `server`, its accounts. Empty if it is no stranger."""
     company: tuple[tuple[bytes, str], ...] = ()
     """What was looked up for these two: names, and as whom this sender counts there."""
-    hashes: tuple[bytes, ...] = ()
-    """Of traits and recipients, as they were looked up."""
+    shows: tuple[bool, ...] = (True,) * len(TRAITS)
+    """Traits that the message has."""
+    hashes: bytes = b""
+    """Of its traits, then of the recipients and domains that are new: four octets each."""
     networks: int = 0
     """Networks within two hours from which it was never used before, this one included."""
     available: bool = True
@@ -238,7 +253,7 @@ class Memory(msgspec.Struct, frozen=True):
 
     def has(self, trait: str) -> bool:
         """True if the message shows this trait at all."""
-        return bool(self.hashes[_TRAIT[trait]]) if self.hashes else True
+        return self.shows[_TRAIT[trait]]
 
     def habit(self, trait: str) -> tuple[float, float]:
         """How often the trait was seen in calm times, and how often it was new then."""
@@ -249,7 +264,7 @@ class Memory(msgspec.Struct, frozen=True):
     def shown(self, trait: str) -> tuple[bool, float, float] | None:
         """`is_new` and `habit` together, or None if the message does not show the trait: asked many times a message."""
         at = _TRAIT[trait]
-        if self.hashes and not self.hashes[at]:
+        if not self.shows[at]:
             return None
         place = _HABIT[trait]
         profile = self.account if self.keeps == "account" else self.sender

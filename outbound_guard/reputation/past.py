@@ -44,12 +44,12 @@ class Past:
     def __init__(self, state: State, now: float) -> None:
         """`now`: unix seconds; what was learned fades up to then."""
         self._state, self._now = state, now
-        self._script = state.script(lua(script_text("record") + script_text("past")))
+        self._script = state.script(lua(script_text("record") + script_text("known") + script_text("past")))
 
     def sender(self, sender: Sender, hour: Hour, source: str) -> asyncio.Future[int]:
         """Take in an hour of a sender; 0 if it was known. The future raises StateDown, as may this."""
         here = keys_of(sender)
-        habits = here.account_profile if keeper_of(sender) == 2 else here.profile
+        habits = here.account if keeper_of(sender) == 2 else here.sender
         if self._now - hour.begin < YOUNG:
             hour = msgspec.structs.replace(hour, networks=(), placed=0)
         hashes = [hashed("network" + name) for name in hour.networks]
@@ -59,14 +59,13 @@ class Past:
         outcomes = b"".join(
             _OUTCOME.pack(OUTCOMES.index(name), min(number, _MOST)) for name, number in sorted(answers.items())
         )
-        keys = [here.traffic, here.profile, habits, here.known, b"h" + here.traffic[1:]]
+        keys = [here.sender, habits, here.known, b"h" + here.sender[1:]]
         return self._start(keys, hour, source, True, outcomes, hashes)
 
     def account(self, sender: Sender, begin: float, recipients: int, source: str) -> asyncio.Future[int]:
         """Take in how many recipients a sender's whole account had in an hour. Raises StateDown."""
-        here = keys_of(sender)
-        traffic, profile = here.account_traffic, here.account_profile
-        keys = [traffic, profile, profile, b"k" + traffic[1:], b"h" + traffic[1:]]
+        record = keys_of(sender).account
+        keys = [record, record, b"k" + record[1:], b"h" + record[1:]]
         return self._start(keys, Hour(begin, 0, recipients), source, False, b"", [])
 
     def _start(
@@ -74,4 +73,4 @@ class Past:
     ) -> asyncio.Future[int]:
         numbers = (hour.messages, hour.recipients, hour.failed, hour.placed, len(hour.networks), whole)
         head = _HEAD.pack(self._now, hour.begin, *numbers)
-        return self._state.start(self._script, keys, [head, source, outcomes, *hashes])
+        return self._state.start(self._script, keys, [head, source, outcomes, b"".join(hashes)])

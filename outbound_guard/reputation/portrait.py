@@ -13,8 +13,8 @@ import msgspec
 
 from outbound_guard.reputation import Reputation
 from outbound_guard.reputation.classes import Circumstances, Class, class_of, together
-from outbound_guard.reputation.keys import tag
-from outbound_guard.reputation.memory import decode_profile, decode_traffic, recent, sums
+from outbound_guard.reputation.keys import record_of, tag
+from outbound_guard.reputation.memory import decode_record, recent, sums
 
 _AT_ONCE = 500
 """Records or keys asked for at a time: other calls wait no longer for it than for a message."""
@@ -22,7 +22,7 @@ _GLOB = str.maketrans({letter: f"\\{letter}" for letter in "*?[]^-\\"})
 
 
 class Portrait(msgspec.Struct, frozen=True):
-    """The two records of a sender, or of an account."""
+    """The two halves of the record of a sender, or of an account."""
 
     profile: Any
     traffic: Any
@@ -53,13 +53,9 @@ async def portraits(memory: Reputation, whom: Sequence[tuple[str, str]]) -> list
     """What is remembered of each pair of account and sender; an empty sender means the account. Raises StateDown."""
     found: list[Portrait] = []
     for start in range(0, len(whom), _AT_ONCE):
-        names = [_name(account, sender) for account, sender in whom[start : start + _AT_ONCE]]
-        keys = [letter + name for name in names for letter in (b"p:", b"t:")]
-        packed = await memory.state.get(keys)
-        found += [
-            Portrait(decode_profile(profile), decode_traffic(traffic))
-            for profile, traffic in zip(packed[::2], packed[1::2], strict=True)
-        ]
+        records = await memory.state.get([record_of(*one) for one in whom[start : start + _AT_ONCE]])
+        for traffic, profile in map(decode_record, records):
+            found.append(Portrait(profile, traffic))
     return found
 
 
@@ -77,10 +73,11 @@ async def keys_of_account(memory: Reputation, account: str) -> AsyncIterator[byt
     begin = tag(account)
     async for key in memory.state.scan(b"?:" + begin.decode().translate(_GLOB).encode() + b"*"):
         # A name may go on where this one ends, if somebody has put a brace into it.
-        if key[2 + len(begin) : 3 + len(begin)] in (b"", b":"):
+        if key[2 + len(begin) : 3 + len(begin)] in (b"", b":", b"@", b"+"):
             yield key
-    for letter in (b"c", b"ch"):
-        key = b"%b:{&%b}" % (letter, account.encode())
+    # What its senders share; the other two are of a version that was never released.
+    for form in (b"c&%b", b"c:{&%b}", b"ch:{&%b}"):
+        key = form % account.encode()
         if await memory.state.command("EXISTS", key):
             yield key
 
@@ -100,7 +97,3 @@ async def erase(memory: Reputation, account: str) -> int:
 async def forget_log(memory: Reputation) -> None:
     """Have the store write its append-only file anew, so that what was removed is not in there. Raises StateError."""
     await memory.state.everywhere("BGREWRITEAOF")
-
-
-def _name(account: str, sender: str) -> bytes:
-    return b"%b:%b" % (tag(account), sender.encode()) if sender else tag(account)

@@ -1,63 +1,75 @@
 -- Shared by the scripts that follow it: reading, ageing and writing records (fields and layouts: memory.py).
+--
+-- A record is one string, since each key costs more than what a sender has in it, and each call more than to unpack it:
+--   MARK, which names the layout; the traffic
+--   and, as soon as there is anything to learn, the profile and a tail:
+--   '<BHB' numbers of networks and of young traits; 1 if what is known lies apart, in a set of its own
+--   networks of the last two hours that are not known: hash (4 octets) and time ('<I4') each
+--   young: traits that are not known yet, hash and time of first sight each
+--   known: hashes, unless they lie apart
 
 -- Seconds (60 days); garbage collection only, age is judged by the stored times. Who sends has all its records kept
 -- anew each day (recall.lua), so that a write need not say it again.
 local KEEP = 5184000
+local NONE = '\0\0\0\0'  -- the hash of what a message does not have
+local MOST_INSIDE = 512  -- octets of known hashes; a key of its own costs as much as a third of that
+local HEAD = 1 + TRAFFIC[2]
+local BODY = HEAD + PROFILE[2]
+local sub, find, pack, unpack_at, call = string.sub, string.find, struct.pack, struct.unpack, redis.call
 
-local function decode(layout, packed)
-    if packed and #packed == layout[2] then return { struct.unpack(layout[3], packed) } end
+-- A record as it lies there; empty if there is none, or it is of another layout: memory may be lost.
+local function open(packed)
+    if packed and sub(packed, 1, 1) == MARK and (#packed == HEAD or #packed >= BODY + 4) then return packed end
+    return ''
+end
+
+local function decode(layout, packed, at)
+    if #packed >= at + layout[2] then return { unpack_at(layout[3], packed, at + 1) } end
     local v = {}
     for i = 1, layout[1] do v[i] = 0 end
     return v
 end
+local function traffic_of(packed) return decode(TRAFFIC, packed, 1) end
+local function profile_of(packed) return decode(PROFILE, packed, HEAD) end
 
--- The record, and whether it is a new one.
-local function read(layout, key)
-    local packed = redis.call('GET', key)
-    return decode(layout, packed), not packed
+local function encode(layout, v) return pack(layout[3], unpack(v, 1, layout[1])) end
+
+-- What follows the profile.
+local function tail_of(packed)
+    if #packed <= HEAD then return { networks = '', young = '', known = '', apart = 0 } end
+    local networks, young, apart, at = unpack_at('<BHB', packed, BODY + 1)
+    local second = at + networks * 8
+    local third = second + young * 8
+    return {
+        networks = sub(packed, at, second - 1),
+        young = sub(packed, second, third - 1),
+        known = sub(packed, third),
+        apart = apart,
+    }
 end
 
-local function write(layout, key, v, is_new)
-    local packed = struct.pack(layout[3], unpack(v, 1, layout[1]))
-    if is_new then
-        redis.call('SET', key, packed, 'EX', KEEP)
+-- Put a whole record in the place of what was there.
+local function write(key, before, traffic, profile, tail)
+    local sizes = pack('<BHB', #tail.networks / 8, #tail.young / 8, tail.apart)
+    local packed = MARK .. traffic .. profile .. sizes .. tail.networks .. tail.young .. tail.known
+    if before == '' then
+        call('SET', key, packed, 'EX', KEEP)
     else
-        redis.call('SET', key, packed, 'KEEPTTL')
+        call('SET', key, packed, 'KEEPTTL')
     end
-    return packed
 end
 
--- Old habits fade when there is plenty of news: what was seen so often, and in the next field how often it was new, is
--- halved.
-local MOST_RECIPIENTS, MOST_SEEN = 4000, 2000
-local function halve(v, i)
-    v[i], v[i + 1] = v[i] / 2, v[i + 1] / 2
+-- Where a hash begins in a list of them, `width` octets apart, or nil.
+local function place(list, hash, width)
+    local at = find(list, hash, 1, true)
+    while at and (at - 1) % width ~= 0 do at = find(list, hash, at + 1, true) end
+    return at
 end
 
--- The sum of a profile's evidence, as it was when it last changed.
-local function suspicion(v)
-    local sum = 0
-    for i = P.sum0, P.sum0 + SLOTS - 1 do sum = sum + v[i] end
-    return sum
-end
-
--- Move the running sums of a profile to `now`.
-local function age_sums(v, now, half_life)
-    local dt = now - v[P.sums_at]
-    if v[P.sums_at] > 0 and dt > 0 then
-        local factor = 0.5 ^ (dt / half_life)
-        for i = P.sum0, P.sum0 + SLOTS - 1 do v[i] = v[i] * factor end
-    end
-    v[P.sums_at] = math.max(now, v[P.sums_at])
-end
-
--- Add one piece of evidence to a profile within its bounds.
-local function add_evidence(v, slot, fresh, low, high)
-    local i = P.sum0 + slot
-    -- A sum beyond a bound that was wider before stays where it is rather than jumping.
-    if fresh > 0 then
-        v[i] = math.max(v[i], math.min(v[i] + fresh, high))
-    else
-        v[i] = math.min(v[i], math.max(v[i] + fresh, low))
-    end
+-- Hashes as numbers: a set of such takes 4 octets each (intset).
+local function numbers(hashes, first, last)
+    local count = (last - first + 1) / 4
+    local all = { unpack_at('>' .. string.rep('i4', count), hashes, first) }
+    all[count + 1] = nil  -- where reading ended
+    return all
 end

@@ -17,7 +17,7 @@ from tests.fuzz.target import Choices, Target, holds, one_line
 
 EVERYTHING = Extensions(pipelining=True, size=True, eight_bit=True, smtputf8=True, dsn=True)
 IDENTIFIER = Identifier(Config(), lambda name: None)
-_SLOT = re.compile(rb"[a-z]:\{[^{}]+\}(?::[^{}]+)?")
+_SLOT = re.compile(rb"[a-z]:\{[^{}]+\}(?:[:@+][^{}]*)?")
 
 
 def attempt(octets: bytes) -> None:

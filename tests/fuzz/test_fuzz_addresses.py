@@ -79,7 +79,7 @@ def test_no_key_reaches_into_another_account(one: str, two: str) -> None:
             assert key[key.index(b"{") + 1 : key.index(b"}")] == sender.account.encode()
     first, second = senders
     if (first.account, first.name) != (second.account, second.name):
-        assert keys_of(first).traffic != keys_of(second).traffic
+        assert keys_of(first).sender != keys_of(second).sender
     if first.account != second.account:
         assert not set(keys_of(first)) & set(keys_of(second))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -246,3 +248,21 @@ async def test_only_first_contacts_speak_of_a_list(reputation: Reputation) -> No
     await written(reputation)
     after = (await reputation.recall(owner, count=False)).sender
     assert after.unknown_user == pytest.approx(1, rel=0.01)
+
+
+async def test_of_what_a_full_store_refuses_nothing_stays(reputation: Reputation) -> None:
+    await reputation.state.command("CONFIG", "SET", "maxmemory", "1")
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(5):
+            what = seen(START + number, f"bob{number}@example.net", fingerprint=7)
+            known = await reputation.recall(what)
+            assert not known.available
+            del what, known
+        # The loop forgets in its next turn what it did in this one.
+        await asyncio.sleep(0)
+        assert not [one for one in gc.get_objects() if isinstance(one, Observation)]
+    finally:
+        gc.enable()
+        await reputation.state.command("CONFIG", "SET", "maxmemory", "0")

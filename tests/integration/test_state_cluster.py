@@ -97,7 +97,7 @@ async def test_what_is_remembered_of_accounts_everywhere(state: State, servers: 
     assert all(node.say("DBSIZE") for node in servers.nodes), "they lie on all of them"
     known = await portraits(memory, [(name, f"anna@{name}") for name in NAMES])
     assert [(one.profile.messages, one.traffic.minute_messages) for one in known] == [(1.0, 2.0)] * len(NAMES)
-    assert len([key async for key in keys_of_account(memory, NAMES[3])]) == await erase(memory, NAMES[3]) == 4
+    assert len([key async for key in keys_of_account(memory, NAMES[3])]) == await erase(memory, NAMES[3]) == 2
     known = await portraits(memory, [(name, f"anna@{name}") for name in NAMES])
     assert [one.known for one in known] == [name != NAMES[3] for name in NAMES]
     await forget_log(memory)
