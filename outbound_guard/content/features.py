@@ -121,6 +121,11 @@ def _words(text: str) -> list[bytes]:
 
 def extract(message: Message) -> list[Feature]:
     """The features of a message, each once; those of a text in two copies of a mailing are nearly the same."""
+    return list(found(message))
+
+
+def found(message: Message) -> dict[Feature, None]:
+    """The same as keys, in the same order."""
     form: list[Feature] = []
     text = " ".join(message.constant_words()[:MAX_WORDS])
     ascii_only = text.isascii()
@@ -133,7 +138,7 @@ def extract(message: Message) -> list[Feature]:
     if not ascii_only:
         for run in _NO_SPACES.findall(text)[:60]:
             form += [b"g:" + (one + two).encode() for one, two in pairwise(run[:80])]
-    return list(dict.fromkeys(chain(words, pairwise(words), form)))
+    return dict.fromkeys(chain(words, pairwise(words), form))
 
 
 def _subject(message: Message, form: list[Feature]) -> None:

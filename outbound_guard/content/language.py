@@ -23,10 +23,10 @@ _SMALL_WORDS = {
     "id": "yang dan di untuk dengan ini dari pada anda tidak akan ke dalam adalah kami",
     "vi": "và của là cho có không được các một với trong này người để bạn",
 }
-_OWNERS: dict[str, list[str]] = {}
+_OWNERS: dict[str, tuple[str, ...]] = {}
 for _language, _words in _SMALL_WORDS.items():
     for _word in _words.split():
-        _OWNERS.setdefault(_word, []).append(_language)
+        _OWNERS[_word] = (*_OWNERS.get(_word, ()), _language)
 _SAMPLE = 1000
 """Characters that are looked at: a few hundred words are enough."""
 # First code points of blocks, ascending, and the script each begins.
@@ -81,8 +81,8 @@ def _guess(sample: str) -> str:
             if count * 2 > letters:
                 return name
     votes: dict[str, int] = {}
-    for word in sample.split():
-        for owner in _OWNERS.get(word, ()):
+    for owners in filter(None, map(_OWNERS.get, sample.split())):
+        for owner in owners:
             votes[owner] = votes.get(owner, 0) + 1
     if not votes:
         return ""

@@ -121,11 +121,11 @@ class Model:
         return said
 
     def _read(self, message: Message) -> Reading:
-        found = features.extract(message)
+        found = features.found(message)
         values = list(map(self.by_name.get, found, _ZEROS))
         weight = self.evidence(sum(values) / math.sqrt(len(values) + 1) + self._bias)
         if weight >= 1.0:
-            words = ", ".join(_strongest(found, values))
+            words = ", ".join(_strongest(list(found), values))
             which = f" ({words})" if words else ""
             return weight, f"the content is {_times(weight)} as common in spam as in ham{which}"
         if weight <= -1.0:
