@@ -1,4 +1,4 @@
-"""What a message costs on disk: octets of the journal and of the ledger; and how many a second the ledger takes.
+"""What a message costs on disk: octets of the journal and of the ledger; and what time and CPU the ledger takes.
 
     python -m benchmarks.ledger [--messages 100000] [--url postgresql://...] [--hosts 1]
 
@@ -56,18 +56,20 @@ def _measure(folder: Path, url: str, messages: int, hosts: int) -> None:
         recipients, octets = recipients + told[0], octets + told[1]
     print(f"{messages} messages with {recipients} recipients from {hosts} hosts")
     print(f"journal: {octets / messages:.0f} octets a message")
-    begun = time.monotonic()
+    begun, used = time.monotonic(), time.process_time()
     scribes = [threading.Thread(target=_take_in, args=(folder / f"journal{host}", url, host)) for host in range(hosts)]
     for scribe in scribes:
         scribe.start()
     for scribe in scribes:
         scribe.join()
-    seconds = time.monotonic() - begun
+    seconds, used = time.monotonic() - begun, time.process_time() - used
     after = _octets(ledger)
     print(f"ledger: {(after - before) / messages:.0f} octets a message, indexes included")
     for table, size in _tables(ledger)[:8]:
         print(f"    {table}: {size / messages:.0f}")
-    print(f"taken in at {messages / seconds:.0f} messages a second")
+    print(
+        f"taken in at {messages / seconds:.0f} messages a second, with {used / messages * 1e6:.0f} us of CPU a message"
+    )
     ledger.close()
 
 

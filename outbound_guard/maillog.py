@@ -12,6 +12,32 @@ import msgspec
 _encode = msgspec.json.Encoder().encode
 
 
+class Reception(msgspec.Struct, tag_field="type", tag="Reception"):
+    """The line of a submission, its fields in the order of the line. A struct, since every message writes one."""
+
+    timestamp: float
+    """Unix seconds, with three digits behind the point."""
+    id: str
+    sender: str
+    """MAIL FROM."""
+    recipient: tuple[str, ...]
+    size: int
+    peer_address: dict[str, str]
+    account: str
+    identity: str
+    identity_source: str
+    class_: str = msgspec.field(name="class")
+    action: str
+    code: str
+    score: float
+    signals: dict[str, float]
+    shadow: dict[str, float]
+    state: str
+    response: str
+    seconds: float
+    """From its reception to the answer."""
+
+
 class MailLog:
     """Collects lines for a moment and writes them at once."""
 
@@ -23,7 +49,14 @@ class MailLog:
 
     def event(self, type_: str, now: float, **fields: Any) -> None:
         """Write one line: `type`, `timestamp` (unix seconds) and the fields. Values are escaped by the encoder."""
-        self._lines.append(_encode({"type": type_, "timestamp": round(now, 3), **fields}))
+        self._put(_encode({"type": type_, "timestamp": round(now, 3), **fields}))
+
+    def reception(self, line: Reception) -> None:
+        """Write the line of a submission."""
+        self._put(_encode(line))
+
+    def _put(self, line: bytes) -> None:
+        self._lines.append(line)
         if self._call_soon is None:
             self.flush()
         elif len(self._lines) == 1:

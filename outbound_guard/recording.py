@@ -9,7 +9,7 @@ from outbound_guard.delivery.result import Result
 from outbound_guard.ledger.journal import Journal
 from outbound_guard.ledger.records import Decision, Delivered, Standing, Suppression, fingerprint_text
 from outbound_guard.mail import same_address
-from outbound_guard.maillog import MailLog
+from outbound_guard.maillog import MailLog, Reception
 from outbound_guard.metrics import Metrics
 from outbound_guard.trace.tape import Tape
 from outbound_guard.verdict import Judgement
@@ -81,34 +81,38 @@ class Recorder:
             )
         if self._tape is not None:
             self._tape.taken_in(judgement, outcome.answers, outcome.state, took)
-        self._log.event(
-            "Reception",
-            submission.received,
-            id=submission.id,
-            sender=submission.envelope.mail_from,
-            recipient=submission.envelope.recipients,
-            size=len(submission.content),
-            peer_address={"addr": submission.client_ip, "name": submission.helo},
-            account=sender.account,
-            identity=sender.name,
-            identity_source=sender.source,
-            **{"class": judgement.class_},
-            action=verdict.action,
-            code=verdict.code,
-            score=round(verdict.score, 2),
-            signals={signal.name: round(signal.weight, 2) for signal in verdict.signals if not signal.shadow},
-            shadow={signal.name: round(signal.weight, 2) for signal in verdict.signals if signal.shadow},
-            state=outcome.state,
-            response=answered,
-            seconds=round(took, 4),
+        signals: dict[str, float] = {}
+        shadow: dict[str, float] = {}
+        for signal in verdict.signals:
+            (shadow if signal.shadow else signals)[signal.name] = round(signal.weight, 2)
+            if signal.weight >= 1.0:
+                self._metrics.count("signal_total", signal.name)
+        self._log.reception(
+            Reception(
+                timestamp=round(submission.received, 3),
+                id=submission.id,
+                sender=submission.envelope.mail_from,
+                recipient=submission.envelope.recipients,
+                size=len(submission.content),
+                peer_address={"addr": submission.client_ip, "name": submission.helo},
+                account=sender.account,
+                identity=sender.name,
+                identity_source=sender.source,
+                class_=judgement.class_,
+                action=verdict.action,
+                code=verdict.code,
+                score=round(verdict.score, 2),
+                signals=signals,
+                shadow=shadow,
+                state=outcome.state,
+                response=answered,
+                seconds=round(took, 4),
+            )
         )
         self._metrics.count("messages_total", verdict.action, verdict.code)
         self._metrics.observe("message_seconds", took)
         if outcome.state in ("held", "quarantine"):
             self._metrics.count("held_total", verdict.code)
-        for signal in verdict.signals:
-            if signal.weight >= 1.0:
-                self._metrics.count("signal_total", signal.name)
         if verdict.suspend and self._mode == "enforce":
             self._suspend(judgement)
 

@@ -18,7 +18,8 @@ from outbound_guard.ledger.scribe import Scribe
 from outbound_guard.reputation import Reputation
 from outbound_guard.state import State
 
-_SECONDS = 0.5
+_SECONDS = 0.25
+_AT_LEAST = 1.0
 """Between two looks at what is due."""
 _SETTLE = 5.0
 """Seconds that the ledger gets to take in what was just journaled; after that it is tried again later."""
@@ -62,9 +63,16 @@ async def work_on_decisions(parts: Parts, writer: Ledger, scribe: Scribe, node: 
         leads=leads,
     )
 
+    looked, stored = float("-inf"), -1
+
     async def once() -> None:
+        nonlocal looked, stored
         if not scribe.ready:
             return
+        # While no record comes, here or on another host, only time can make something due.
+        if not writer.shared and scribe.stored == stored and 0 <= clock.now() - looked < _AT_LEAST:
+            return
+        looked, stored = clock.now(), scribe.stored
         try:
             await work.once()
         except (DeskError, LedgerError) as error:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Table, case, delete, func, or_, update
+from sqlalchemy import Connection, Table, case, delete, func, literal_column, or_, update
 
 from outbound_guard.ledger import tables
+from outbound_guard.ledger.prepared import Prepared
 from outbound_guard.ledger.records import AccountEntry, Decision, Erasure, Note, Standing
 from outbound_guard.ledger.schema import upsert
 
@@ -21,23 +22,30 @@ Row = dict[str, Any]
 
 def seen_in_decisions(connection: Connection, records: Iterable[Decision]) -> None:
     """Note who has sent."""
-    accounts: dict[tuple[str, ...], Row] = {}
-    senders: dict[tuple[str, ...], Row] = {}
+    accounts: dict[str, tuple[float, float]] = {}
+    senders: dict[tuple[str, str], tuple[str, float, float]] = {}
     for r in records:
-        _widen(accounts, (r.account,), {"account": r.account}, r.received)
-        _widen(senders, (r.account, r.sender), {"account": r.account, "sender": r.sender}, r.received)
-        senders[r.account, r.sender]["kind"] = r.sender_kind
-    _see(connection, tables.account_seen, list(accounts.values()))
-    _see(connection, tables.sender_seen, list(senders.values()))
+        account, sender, time = r.account, r.sender, r.received
+        if known := senders.get((account, sender)):
+            _, first, last = known
+            senders[account, sender] = (r.sender_kind, min(first, time), max(last, time))
+        else:
+            senders[account, sender] = (r.sender_kind, time, time)
+    for (account, _), (_, first, last) in senders.items():
+        earlier, later = accounts.get(account, (first, last))
+        accounts[account] = (min(first, earlier), max(last, later))
+    _ACCOUNTS.run(connection, [(account, *times) for account, times in accounts.items()])
+    _SENDERS.run(connection, [(*key, *seen) for key, seen in senders.items()])
 
 
 def seen_in_standings(connection: Connection, records: Iterable[Standing]) -> None:
     """Note the accounts that people decided about, whether they have sent or not."""
-    accounts: dict[tuple[str, ...], Row] = {}
+    accounts: dict[str, tuple[float, float]] = {}
     for r in records:
         if account := r.subject if r.scope == "account" else r.account:
-            _widen(accounts, (account,), {"account": account}, r.time)
-    _see(connection, tables.account_seen, list(accounts.values()))
+            first, last = accounts.get(account, (r.time, r.time))
+            accounts[account] = (min(first, r.time), max(last, r.time))
+    _ACCOUNTS.run(connection, [(account, *times) for account, times in accounts.items()])
 
 
 def account_entries(connection: Connection, records: list[AccountEntry]) -> None:
@@ -80,28 +88,27 @@ def erasures(connection: Connection, records: list[Erasure]) -> None:
     connection.execute(upsert(connection, tables.erasure).on_conflict_do_nothing(), rows)
 
 
-def _widen(found: dict[tuple[str, ...], Row], key: tuple[str, ...], new: Row, time: float) -> None:
-    row = found.setdefault(key, new | {"first": time, "last": time})
-    row["first"], row["last"] = min(row["first"], time), max(row["last"], time)
+def _seen(table: Table) -> Prepared:
+    """Rows of who was seen, of which each key comes once in a batch, as PostgreSQL demands."""
+
+    def widened(statement: Any) -> Any:
+        new, old = statement.excluded, table.c
+        changing = {
+            "first": case((new.first < old.first, new.first), else_=old.first),
+            "last": case((new.last > old.last, new.last), else_=old.last),
+        }
+        if "kind" in old:
+            changing["kind"] = new.kind
+        return statement.on_conflict_do_update(
+            index_elements=[column.name for column in table.primary_key],
+            set_=changing,
+            where=or_(new.first < old.first, new.last > old.last + literal_column(str(LAG))),
+        )
+
+    return Prepared(table, conflict=widened)
 
 
-def _see(connection: Connection, table: Table, rows: list[Row]) -> None:
-    if not rows:
-        return
-    statement = upsert(connection, table)
-    new, old = statement.excluded, table.c
-    changing = {
-        "first": case((new.first < old.first, new.first), else_=old.first),
-        "last": case((new.last > old.last, new.last), else_=old.last),
-    }
-    if "kind" in old:
-        changing["kind"] = new.kind
-    statement = statement.on_conflict_do_update(
-        index_elements=[column.name for column in table.primary_key],
-        set_=changing,
-        where=or_(new.first < old.first, new.last > old.last + LAG),
-    )
-    connection.execute(statement, rows)
+_ACCOUNTS, _SENDERS = _seen(tables.account_seen), _seen(tables.sender_seen)
 
 
 def _put(connection: Connection, records: list[AccountEntry]) -> None:
@@ -126,14 +133,8 @@ def _put(connection: Connection, records: list[AccountEntry]) -> None:
             mapping.on_conflict_do_update(index_elements=["pattern"], set_={"account": mapping.excluded.account}),
             [{"pattern": pattern, "account": account} for pattern, account in senders.items()],
         )
-    _see(
-        connection,
-        tables.account_seen,
-        [
-            {"account": account, "first": time, "last": time}
-            for account, time in {r.account: r.time for r in records}.items()
-        ],
-    )
+    times = {r.account: r.time for r in records}
+    _ACCOUNTS.run(connection, [(account, time, time) for account, time in times.items()])
 
 
 def _take_away(connection: Connection, record: AccountEntry) -> None:

@@ -158,6 +158,8 @@ def _sqlite(path: Path, *, writer: bool, busy: float) -> Engine:
                 connection.execute("PRAGMA synchronous = NORMAL")
                 # KiB. The indexes by account and sender are written all over.
                 connection.execute("PRAGMA cache_size = -32768")
+                # Pages of 4 KiB. The same pages are written again and again, and go into the file once for all of it.
+                connection.execute("PRAGMA wal_autocheckpoint = 4096")
             else:
                 connection.execute("PRAGMA query_only = ON")
         except sqlite3.Error:

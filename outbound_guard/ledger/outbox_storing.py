@@ -11,9 +11,8 @@ from sqlalchemy import Connection, case, select, update
 
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.outbox_records import Notice, NoticeAct
+from outbound_guard.ledger.prepared import Prepared, but_serial
 from outbound_guard.ledger.records import CaseEvent, Decision, Standing
-from outbound_guard.ledger.schema import upsert
-from outbound_guard.ledger.traffic_storing import unknown_yet
 from outbound_guard.mail import domain_of
 
 Row = dict[str, Any]
@@ -44,17 +43,21 @@ def notices(connection: Connection, records: Iterable[Notice]) -> None:
         row["last"] = max(row["last"], r.time)
     if not rows:
         return
-    table = tables.outbox
-    statement = upsert(connection, table)
-    new = statement.excluded
-    statement = statement.on_conflict_do_update(
+    _OUTBOX.run(connection, [tuple(row[name] for name in _OUTBOX.names) for row in rows.values()])
+
+
+def _counted(statement: Any) -> Any:
+    new, known = statement.excluded, tables.outbox.c
+    return statement.on_conflict_do_update(
         index_elements=["key"],
         set_={
-            "count": table.c.count + new.count,
-            "last": case((new.last > table.c.last, new.last), else_=table.c.last),
+            "count": known.count + new.count,
+            "last": case((new.last > known.last, new.last), else_=known.last),
         },
     )
-    connection.execute(statement, list(rows.values()))
+
+
+_OUTBOX = Prepared(tables.outbox, but_serial(tables.outbox), _counted)
 
 
 def notice_acts(connection: Connection, records: list[NoticeAct]) -> None:
@@ -100,15 +103,12 @@ def of_standings(connection: Connection, records: list[Standing]) -> None:
 
 
 def of_decisions(connection: Connection, records: Iterable[Decision]) -> None:
-    """Mail that is held or in quarantine, once an hour for each sender. Called before the records themselves go in."""
+    """Mail that is held or in quarantine, once an hour for each sender. All records are new to the ledger."""
     kept = [r for r in records if r.state in ("held", "quarantine")]
-    known: dict[tuple[str, str, int], set[str]] = {}
+    known = _senders(connection, kept) if kept else {}
     found: list[Notice] = []
-    for r in unknown_yet(connection, kept) if kept else ():
-        which = (_kind(r), r.account, int(r.received // WINDOW))
-        if which not in known:
-            known[which] = _senders(connection, *which)
-        senders = known[which]
+    for r in kept:
+        senders = known.setdefault((_kind(r), r.account, int(r.received // WINDOW)), set())
         if r.sender not in senders and len(senders) >= SENDERS:
             # It names none of them, since it is about all of them.
             r = msgspec.structs.replace(r, sender="")
@@ -190,17 +190,29 @@ def _key(what: str, r: Standing) -> str:
     return f"{what}:{r.scope}:{r.subject}:{r.time!r}"
 
 
+_KINDS = ("held", "quarantined")
+
+
 def _kind(r: Decision) -> str:
-    return "held" if r.state == "held" else "quarantined"
+    return _KINDS[r.state != "held"]
 
 
-def _senders(connection: Connection, kind: str, account: str, hour: int) -> set[str]:
-    """The senders of an account that have a notice of this kind in an hour."""
+def _senders(connection: Connection, records: list[Decision]) -> dict[tuple[str, str, int], set[str]]:
+    """Who of the records' accounts has a notice in their hours: senders by (kind, account, hour)."""
     c = tables.outbox.c
-    query = select(c.sender).where(
-        c.account == account, c.kind == kind, c.time >= hour * WINDOW, c.time < (hour + 1) * WINDOW
-    )
-    return set(connection.execute(query).scalars())
+    hours = [int(r.received // WINDOW) for r in records]
+    accounts = list({r.account for r in records})
+    found: dict[tuple[str, str, int], set[str]] = {}
+    for start in range(0, len(accounts), _AT_ONCE):
+        query = select(c.kind, c.account, c.time, c.sender).where(
+            c.account.in_(accounts[start : start + _AT_ONCE]),
+            c.kind.in_(_KINDS),
+            c.time >= min(hours) * WINDOW,
+            c.time < (max(hours) + 1) * WINDOW,
+        )
+        for kind, account, time, sender in connection.execute(query):
+            found.setdefault((kind, account, int(time // WINDOW)), set()).add(sender)
+    return found
 
 
 def _kept(r: Decision) -> Notice:

@@ -256,7 +256,7 @@ class UserChange(msgspec.Struct, frozen=True, omit_defaults=True, tag="user"):
     name: str
     what: str
     """added | role | accounts | password | disabled | enabled | signed_out | removed, or of the second factor:
-    factor_started | factor_confirmed | factor_off | codes"""
+    factor_started | factor_confirmed | factor_off | codes; or provided: as an OpenID Connect provider says it now"""
     role: str = ""
     """Of added and role: viewer | operator | admin | tenant."""
     accounts: tuple[str, ...] = ()
@@ -267,6 +267,11 @@ class UserChange(msgspec.Struct, frozen=True, omit_defaults=True, tag="user"):
     """Of factor_started: the secret (base32)."""
     recovery: tuple[str, ...] = ()
     """Of factor_confirmed and codes: the hashes of the codes that are good from now on."""
+    issuer: str = ""
+    subject: str = ""
+    """Of provided: who it is, for the provider."""
+    shown: str = ""
+    """Of provided: the name for people to read."""
 
 
 class TokenChange(msgspec.Struct, frozen=True, omit_defaults=True, tag="token"):
@@ -388,6 +393,13 @@ def decode(line: bytes) -> Record:
         # PostgreSQL stores every character but this one.
         line = line.replace(b"\\u0000", b"\\ufffd")
     return _decoder.decode(line)
+
+
+def decode_lines(data: bytes) -> list[Record]:
+    """The records of many whole lines, in their order. Raises as `decode` does if one of them cannot be read."""
+    if b"\\u0000" in data:
+        data = data.replace(b"\\u0000", b"\\ufffd")
+    return _decoder.decode_lines(data)
 
 
 def _mended(value: Any) -> Any:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 OPEN = ".open"
 SEALED = ".jsonl"
+COMMAND = "cli-"
+"""How the slots of commands begin."""
 
 
 def create(directory: Path, slot: str, now: float, count: int) -> tuple[int, Path]:
@@ -66,6 +68,11 @@ def adopt(directory: Path, slot: str | None = None) -> int:
 def sealed(directory: Path) -> list[Path]:
     """The segments that wait for the scribe, oldest first."""
     return [directory / name for name in _names(directory, SEALED)]
+
+
+def of_commands(directory: Path) -> bool:
+    """True if something waits for the scribe that was written on the command line."""
+    return any(slot_of(name).startswith(COMMAND) for name in _names(directory, SEALED))
 
 
 def slot_of(name: str) -> str:

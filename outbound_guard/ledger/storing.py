@@ -28,6 +28,7 @@ from outbound_guard.ledger.customer_storing import (
 from outbound_guard.ledger.feedback_storing import feedbacks, suppressions
 from outbound_guard.ledger.held_columns import OPEN, SHOWN, shown_of
 from outbound_guard.ledger.outbox_storing import notice_acts, notices, of_decisions, of_standings
+from outbound_guard.ledger.prepared import Prepared, but_serial
 from outbound_guard.ledger.records import (
     AccountEntry,
     Audit,
@@ -88,7 +89,11 @@ def store(connection: Connection, records: Iterable[Record], node: str = "") -> 
     """
     sorted_: dict[type, list[Any]] = {}
     for record in records:
-        sorted_.setdefault(type(record), []).append(record)
+        kind = type(record)
+        if kind in sorted_:
+            sorted_[kind].append(record)
+        else:
+            sorted_[kind] = [record]
     for type_, placing in _PLACING.items():
         if type_ in sorted_:
             placing(connection, sorted_[type_], node)
@@ -107,24 +112,9 @@ def insert_new(connection: Connection, table: Table, rows: list[Row]) -> None:
         connection.execute(upsert(connection, table).on_conflict_do_nothing(), rows)
 
 
-def _insert_many(connection: Connection, table: Table, rows: list[tuple[Any, ...]]) -> None:
-    """Insert rows, each with a value for every column in its order, whose primary key is not there yet.
-
-    For every message, so past SQLAlchemy's handling of single values, which costs more than SQLite itself.
-    """
-    names = [column.name for column in table.columns]
-    statement = upsert(connection, table).on_conflict_do_nothing()
-    if connection.dialect.name == "sqlite":
-        text = str(statement.values(dict.fromkeys(names)).compile(dialect=connection.dialect))
-        connection.exec_driver_sql(text, rows)
-    else:
-        named = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
-        connection.execute(statement, named)
-
-
 def _decisions(connection: Connection, records: list[Decision], node: str) -> None:
-    of_decisions(connection, records)
     new = unknown_yet(connection, records)
+    of_decisions(connection, new)
     rows = [
         (
             r.id,
@@ -154,10 +144,8 @@ def _decisions(connection: Connection, records: list[Decision], node: str) -> No
         )
         for r in records
     ]
-    _insert_many(connection, tables.decision, rows)
-    recipients = [(address, r.id) for r in records for address in reached(r.recipients)]
-    if recipients:
-        _insert_many(connection, tables.recipient, recipients)
+    _DECISION.run(connection, rows)
+    _RECIPIENT.run(connection, [(address, r.id) for r in records for address in reached(r.recipients)])
     seen_in_decisions(connection, records)
     count_decisions(connection, new)
     held = [r for r in records if r.state in ("held", "quarantine")]
@@ -166,65 +154,33 @@ def _decisions(connection: Connection, records: list[Decision], node: str) -> No
 
 
 def _held_new(connection: Connection, records: list[Decision], node: str) -> None:
-    statement = upsert(connection, tables.held)
-    # A change may have come first, for example a release within a second: then its state stays.
-    statement = statement.on_conflict_do_update(
-        index_elements=["id"],
-        set_={name: statement.excluded[name] for name in ("received", "account", "sender", "node", *SHOWN)},
-    )
-    connection.execute(
-        statement,
+    _HELD_NEW.run(
+        connection,
         [
-            {
-                "id": r.id,
-                "received": r.received,
-                "account": r.account,
-                "sender": r.sender,
-                "state": r.state,
-                "changed": r.received,
-                "changed_by": "system",
-                "reason": r.reason,
-                "due": r.due,
-                "open": True,
-                "node": node,
-            }
-            | shown_of(r.account, r.sender, r.mail_from, r.recipients, r.subject, r.signals)
-            | {"action": r.action, "score": r.score, "size": r.size, "text": r.text}
+            (r.id, r.received, r.account, r.sender, r.state, r.received, "system", r.reason, r.due, True, *shown, node)
             for r in records
+            for shown in [_shown(r)]
         ],
     )
+
+
+def _shown(r: Decision) -> list[Any]:
+    """The values of SHOWN."""
+    shown = shown_of(r.account, r.sender, r.mail_from, r.recipients, r.subject, r.signals)
+    shown |= {"action": r.action, "score": r.score, "size": r.size, "text": r.text}
+    return [shown[name] for name in SHOWN]
 
 
 def _held_changes(connection: Connection, records: list[HeldChange], node: str) -> None:
-    statement = upsert(connection, tables.held)
-    # Who changes it has its file, which may have come from another host's spool.
-    changing = ("state", "changed", "changed_by", "reason", "due", "open", "node")
-    statement = statement.on_conflict_do_update(
-        index_elements=["id"],
-        set_={name: statement.excluded[name] for name in changing},
-        where=tables.held.c.changed <= statement.excluded.changed,
-    )
-    connection.execute(
-        statement,
+    _HELD_CHANGED.run(
+        connection,
         [
-            {
-                "id": r.id,
-                # These three, and what lists show, are filled in when the decision comes.
-                "received": r.time,
-                "account": "",
-                "sender": "",
-                "state": r.to,
-                "changed": r.time,
-                "changed_by": r.by,
-                "reason": r.reason,
-                "due": r.due,
-                "open": r.to in OPEN,
-                "node": node,
-            }
+            # The time, account and sender, and what lists show, are filled in when the decision comes.
+            (r.id, r.time, "", "", r.to, r.time, r.by, r.reason, r.due, r.to in OPEN, node)
             for r in records
         ],
     )
-    _insert_many(connection, tables.held_change, [(None, r.id, r.time, r.to, r.by, r.reason, r.due) for r in records])
+    _HELD_CHANGE.run(connection, [(r.id, r.time, r.to, r.by, r.reason, r.due) for r in records])
     _held_later(connection, [r.id for r in records if r.to in OPEN])
 
 
@@ -248,11 +204,13 @@ def _filled(row: RowMapping, names: Iterable[str]) -> Row:
 
 
 def _deliveries(connection: Connection, records: list[Delivered]) -> None:
-    rows = [
-        (None, r.id, r.time, r.recipient, r.code, r.enhanced, r.text, r.peer, r.final, r.source_address, r.about)
-        for r in records
-    ]
-    _insert_many(connection, tables.delivery, rows)
+    _DELIVERY.run(
+        connection,
+        [
+            (r.id, r.time, r.recipient, r.code, r.enhanced, r.text, r.peer, r.final, r.source_address, r.about)
+            for r in records
+        ],
+    )
 
 
 def _standings(connection: Connection, records: list[Standing]) -> None:
@@ -304,6 +262,42 @@ def taken(connection: Connection, names: list[str]) -> set[str]:
     return set(connection.execute(select(table.c.name).where(table.c.name.in_(names))).scalars())
 
 
+def _held_as_decided(statement: Any) -> Any:
+    # A change may have come first, for example a release within a second: then its state stays.
+    names = ("received", "account", "sender", "node", *SHOWN)
+    return statement.on_conflict_do_update(
+        index_elements=["id"], set_={name: statement.excluded[name] for name in names}
+    )
+
+
+def _held_as_changed(statement: Any) -> Any:
+    # Who changes it has its file, which may have come from another host's spool.
+    names = ("state", "changed", "changed_by", "reason", "due", "open", "node")
+    return statement.on_conflict_do_update(
+        index_elements=["id"],
+        set_={name: statement.excluded[name] for name in names},
+        where=tables.held.c.changed <= statement.excluded.changed,
+    )
+
+
+_DECISION = Prepared(tables.decision)
+_RECIPIENT = Prepared(tables.recipient)
+_DELIVERY = Prepared(tables.delivery, but_serial(tables.delivery))
+_HELD_NAMES = (
+    "id",
+    "received",
+    "account",
+    "sender",
+    "state",
+    "changed",
+    "changed_by",
+    "reason",
+    "due",
+    "open",
+)
+_HELD_NEW = Prepared(tables.held, (*_HELD_NAMES, *SHOWN, "node"), _held_as_decided)
+_HELD_CHANGED = Prepared(tables.held, (*_HELD_NAMES, "node"), _held_as_changed)
+_HELD_CHANGE = Prepared(tables.held_change, but_serial(tables.held_change))
 _PLACING: dict[type, Callable[[Connection, list[Any], str], None]] = {
     Decision: _decisions,
     HeldChange: _held_changes,

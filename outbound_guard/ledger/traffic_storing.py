@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, case, select
+import msgspec
+from sqlalchemy import Connection, case
 
+from outbound_guard.ledger.prepared import Prepared
 from outbound_guard.ledger.records import Decision
-from outbound_guard.ledger.schema import upsert
-from outbound_guard.ledger.tables import decision
 from outbound_guard.ledger.traffic_tables import traffic
 
 HOUR = 3600.0
@@ -18,8 +18,12 @@ EVERYBODY = ""
 MOST_AT_FIRST = 200_000
 """So many of the newest decisions are counted when the roll-up is made: that takes seconds. Of what was before it knows
 nothing."""
-_AT_ONCE = 500
-"""Ids asked about in one statement."""
+_KNOWN = {
+    "sqlite": "SELECT id FROM decision WHERE id IN (SELECT value FROM json_each(?))",
+    "postgresql": "SELECT id FROM decision WHERE id = ANY(%s)",
+}
+"""Which of many ids are there: both can be given them as one value, where SQLAlchemy would spell each of them."""
+_json = msgspec.json.Encoder().encode
 
 Key = tuple[int, str, str]
 
@@ -29,11 +33,10 @@ def unknown_yet(connection: Connection, records: Iterable[Decision]) -> list[Dec
     new: dict[str, Decision] = {}
     for record in records:
         new.setdefault(record.id, record)
-    ids = list(new)
-    for start in range(0, len(ids), _AT_ONCE):
-        query = select(decision.c.id).where(decision.c.id.in_(ids[start : start + _AT_ONCE]))
-        for known in connection.execute(query).scalars():
-            del new[known]
+    name, ids = connection.dialect.name, list(new)
+    asked = ids if name == "postgresql" else _json(ids).decode()
+    for (known,) in connection.exec_driver_sql(_KNOWN[name], (asked,)):
+        del new[known]
     return list(new.values())
 
 
@@ -54,20 +57,24 @@ def rolled_up(decisions: Iterable[tuple[float, str, str, int, float]]) -> dict[K
     """
     sums: dict[Key, tuple[int, int, float]] = {}
     for received, account, action, recipients, score in decisions:
-        for name in {account, EVERYBODY}:
-            key = (int(received // HOUR), name, action)
-            messages, total, top = sums.get(key, (0, 0, score))
-            sums[key] = (messages + 1, total + recipients, max(top, score))
+        key = (int(received // HOUR), account, action)
+        messages, total, top = sums.get(key, (0, 0, score))
+        sums[key] = (messages + 1, total + recipients, max(top, score))
+    for (hour, account, action), (messages, recipients, score) in list(sums.items()):
+        if account != EVERYBODY:
+            all_, total, top = sums.get((hour, EVERYBODY, action), (0, 0, score))
+            sums[hour, EVERYBODY, action] = (all_ + messages, total + recipients, max(top, score))
     return sums
 
 
 def put(connection: Connection, sums: dict[Key, tuple[int, int, float]]) -> None:
     """Add sums to those that are there."""
-    if not sums:
-        return
-    statement = upsert(connection, traffic)
+    _TRAFFIC.run(connection, [(*key, *counted) for key, counted in sums.items()])
+
+
+def _added(statement: Any) -> Any:
     new, known = statement.excluded, traffic.c
-    statement = statement.on_conflict_do_update(
+    return statement.on_conflict_do_update(
         index_elements=["hour", "account", "action"],
         set_={
             "messages": known.messages + new.messages,
@@ -75,16 +82,6 @@ def put(connection: Connection, sums: dict[Key, tuple[int, int, float]]) -> None
             "top": case((new.top > known.top, new.top), else_=known.top),
         },
     )
-    connection.execute(statement, list(_rows(sums)))
 
 
-def _rows(sums: dict[Key, tuple[int, int, float]]) -> Iterator[dict[str, Any]]:
-    for (hour, account, action), (messages, recipients, top) in sums.items():
-        yield {
-            "hour": hour,
-            "account": account,
-            "action": action,
-            "messages": messages,
-            "recipients": recipients,
-            "top": top,
-        }
+_TRAFFIC = Prepared(traffic, conflict=_added)

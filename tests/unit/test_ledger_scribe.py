@@ -7,6 +7,7 @@ import random
 import shutil
 import sqlite3
 import string
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,9 +16,10 @@ import pytest
 from outbound_guard.clock import VirtualClock
 from outbound_guard.ledger import directory_queries, queries, segments
 from outbound_guard.ledger.database import Ledger, LedgerError
+from outbound_guard.ledger.journal import Journal
 from outbound_guard.ledger.queries import Filters
 from outbound_guard.ledger.records import AccountEntry, Audit, Delivered, HeldChange, Record, Standing, encode
-from outbound_guard.ledger.scribe import Scribe, running
+from outbound_guard.ledger.scribe import HANGS, MANY, Scribe, running
 from tests.records import BOTH, SCORE, Books, books, decision
 
 LEDGERS = BOTH
@@ -268,6 +270,93 @@ async def test_run_backs_off_recovers_and_stops(open_books: Books) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_a_look_that_can_find_nothing_is_left_out(open_books: Books, clock: VirtualClock) -> None:
+    scribe = open_books.scribe
+
+    def looks() -> int:
+        """How often it looks, asked ten times."""
+        found = 0
+        for _ in range(10):
+            if not scribe._nothing_new():
+                scribe._pass()
+                found += 1
+        return found
+
+    assert 1 <= looks() < 5
+    assert looks() == 0
+    open_books.journal.append(decision("m1"))
+    open_books.journal.close()
+    assert 1 <= looks() < 5
+    assert scribe.stored == 1
+    assert looks() == 0
+    # Who died leaves no sign in the folder.
+    clock.advance(3.0)
+    assert looks() == 1
+    # What has failed is tried again, whatever came.
+    open_books.scribe._well = False
+    assert looks() >= 1
+
+
+def test_lines_around_one_that_cannot_be_read_arrive(open_books: Books) -> None:
+    good = [encode(Audit(float(number), "ann", "held.release", "\0")) for number in range(3)]
+    path = open_books.journal_dir / f"00000000000001-00000000-0-x{segments.SEALED}"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"\n".join([good[0], b"{", good[1], b"", good[2]]) + b"\n")
+    open_books.scribe.once()
+    assert (open_books.scribe.stored, open_books.scribe.rejected) == (3, 1)
+
+
+async def test_a_database_that_hangs_is_not_said_to_be_well(
+    open_books: Books, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_books.keep(decision("m0"))
+    hanging, awake = threading.Event(), threading.Event()
+    once = open_books.scribe.once
+
+    def hang() -> int:
+        hanging.set()
+        assert awake.wait(60)
+        return once()
+
+    task = asyncio.create_task(open_books.scribe.run())
+    try:
+        await until(lambda: open_books.scribe.ready)
+        monkeypatch.setattr(open_books.scribe, "once", hang)
+        open_books.journal.append(decision("m1"))
+        open_books.journal.close()
+        await until(hanging.is_set)
+        assert open_books.scribe.ready
+        clock.advance(HANGS + 1)
+        assert not open_books.scribe.ready
+        awake.set()
+        await until(lambda: open_books.scribe.ready)
+        assert rows(open_books, "decision") == 2
+    finally:
+        awake.set()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_was_written_by_a_command_waits_for_no_others(
+    open_books: Books, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Longer than any test lasts.
+    monkeypatch.setattr("outbound_guard.ledger.scribe.LOADED", 3600.0)
+    for number in range(MANY):
+        open_books.journal.append(decision(f"m{number}"))
+    open_books.journal.close()
+    task = asyncio.create_task(open_books.scribe.run())
+    try:
+        await until(lambda: open_books.scribe.stored == MANY)
+        command = Journal(open_books.journal_dir, f"{segments.COMMAND}1", clock)
+        command.append(decision("by-command"))
+        command.close()
+        await until(lambda: open_books.scribe.stored == MANY + 1)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def test_what_is_old_is_forgotten_but_not_what_is_held(open_books: Books, clock: VirtualClock) -> None:
