@@ -50,6 +50,9 @@ class Answered:
     tries: int = 0
     longest: float = 0.0
     """Seconds that the longest answer to an end of data took."""
+    began: float = 0.0
+    ended: float = 0.0
+    """When it was first offered, and when its sender had got rid of it (steady seconds)."""
 
 
 def mail(key: str, mail_from: str, recipients: Iterable[str], size: int, rng: random.Random) -> Mail:
@@ -99,7 +102,7 @@ class Load:
         for number in itertools.count():
             if self._stopping:
                 break
-            one = Answered(self._make(f"{self._name}-{sender}-{number}"))
+            one = Answered(self._make(f"{self._name}-{sender}-{number}"), began=time.monotonic())
             while not one.reply.startswith(("2", "5")):
                 one.tries += 1
                 try:
@@ -116,6 +119,7 @@ class Load:
                         session = None
                 if not one.reply.startswith(("2", "5")):
                     await asyncio.sleep(self._rng.uniform(*_PAUSE))
+            one.ended = time.monotonic()
             self.answered[one.mail.key] = one
             if self.pause:
                 await asyncio.sleep(self.pause)

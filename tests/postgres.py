@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -55,10 +56,11 @@ def needed() -> None:
 class Server:
     """A server; it may be stopped and started again. Needs `needed()`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, settings: Sequence[str] = _SETTINGS) -> None:
+        """`settings` are NAME=VALUE; by default those that make tests quick and care for nothing."""
         found = binaries()
         assert found is not None
-        self._programs = found
+        self._programs, self._settings = found, settings
         # A unix socket's path must be short, and the server's user must get there.
         self.folder = Path(tempfile.mkdtemp(prefix="og-pg-", dir="/tmp"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -87,7 +89,7 @@ class Server:
     def start(self) -> None:
         """Start it and return when it answers."""
         settings = [
-            word for setting in (*_SETTINGS, f"unix_socket_directories={self.folder}") for word in ("-c", setting)
+            word for setting in (*self._settings, f"unix_socket_directories={self.folder}") for word in ("-c", setting)
         ]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -114,6 +116,12 @@ class Server:
         self._as_user("pg_ctl", "-D", "data", "-m", "fast", "-w", "stop")
         self._process.wait(60)
         self._process = None
+
+    @property
+    def pid(self) -> int:
+        """The process that was started; those that answer are its children."""
+        assert self._process is not None, "it is not running"
+        return self._process.pid
 
     def database(self, *, migrated: bool = False) -> str:
         """The URL of a new database: an empty one, or one with the schema, which is quicker than to make that anew."""

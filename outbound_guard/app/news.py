@@ -37,6 +37,7 @@ class News:
         self._state, self._directory = state, directory
         self._script = state.script("app/news.lua")
         self._last = b"0"
+        self._reading: asyncio.Task[bool] | None = None
 
     def tell(self, standing: Standing) -> None:
         """Tell all processes. Nobody waits for it."""
@@ -60,8 +61,9 @@ class News:
                 continue  # Of another version of this program.
             if isinstance(record, Standing):
                 self._directory.hear(record)
-        if found:
-            await self._directory.refresh()
+        # A database that hangs must not keep from here what is decided next.
+        if found and (self._reading is None or self._reading.done()):
+            self._reading = asyncio.create_task(self._directory.refresh())
 
 
 async def spread_decisions(parts: Parts, scribe: Scribe) -> None:

@@ -262,6 +262,9 @@ def _decide(
         # The customer has mended it; that we were wrong nobody says.
         forget = partial(room.forget, mistake=False)
         standings = asyncio.run(decide(ledger, journal, room.clock, subjects, act, forget, pools_of(room.config)))
+        if what in ("suspend", "resume"):
+            # Before the ledger has it, which takes a second or so, or as long as it is away.
+            asyncio.run(room.tell(standings))
     if arguments.json:
         found = [{name: getattr(standing, name) for name in standing.__struct_fields__} for standing in standings]
         print_json(found[0] if len(subjects) == 1 else found)

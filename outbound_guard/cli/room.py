@@ -8,7 +8,7 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from outbound_guard.desk.held.teaching import Teaching
     from outbound_guard.ledger.database import Ledger
     from outbound_guard.ledger.journal import Journal
+    from outbound_guard.ledger.records import Standing
     from outbound_guard.reputation import Reputation
     from outbound_guard.spool import Spool
+    from outbound_guard.state import State
 
 SETTLE_SECONDS = 3.0
 
@@ -58,13 +60,15 @@ class Room:
     def journal(self) -> Iterator[Journal]:
         """A journal of this process; at the end the ledger has what was written, unless it cannot be had."""
         from outbound_guard.ledger.journal import Journal
+        from outbound_guard.ledger.segments import COMMAND
 
-        journal = Journal(self.journal_dir, f"cli-{os.getpid()}", self.clock)
+        slot = f"{COMMAND}{os.getpid()}"
+        journal = Journal(self.journal_dir, slot, self.clock)
         try:
             yield journal
         finally:
             journal.close()
-        self._settle(f"cli-{os.getpid()}")
+        self._settle(slot)
 
     @contextmanager
     def spool(self) -> Iterator[Spool]:
@@ -104,6 +108,27 @@ class Room:
     async def memory(self) -> AsyncIterator[Reputation]:
         """The memory of the relays; what it was told is there at the end. Raises StateDown, ConfigError."""
         from outbound_guard.reputation import Reputation
+
+        async with self._state() as state:
+            yield Reputation(state)
+
+    async def tell(self, standings: Sequence[Standing]) -> None:
+        """Let every process of all hosts know now what was decided, also while the ledger is away.
+
+        If the state cannot be reached either, they hear of it from the ledger.
+        """
+        from outbound_guard.app.news import News
+        from outbound_guard.state import StateDown
+
+        with contextlib.suppress(StateDown, config.ConfigError):
+            async with self._state() as state:
+                news = News(state)
+                for standing in standings:
+                    news.tell(standing)
+
+    @asynccontextmanager
+    async def _state(self) -> AsyncIterator[State]:
+        """The state; what it was told is there at the end. Raises StateDown, ConfigError."""
         from outbound_guard.state import State
         from outbound_guard.state.embedded import socket_path
 
@@ -112,7 +137,7 @@ class Room:
         url = f"unix://{socket_path(self.config.data_dir)}" if embedded else config.state_url(self.config)
         state = await State.connect(url, timeout=max(settings.timeout, 2.0), count=lambda *_, **__: None)
         try:
-            yield Reputation(state)
+            yield state
             await state.flush()
         finally:
             await state.close()

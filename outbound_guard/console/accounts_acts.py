@@ -225,6 +225,9 @@ async def _carry_out(tools: Tools, subjects: list[Subject], act: Act) -> tuple[l
             remarks[:] = ["The suspicion stays, since the memory of the relays cannot be reached."]
 
     standings = await decide(tools.reader, tools.journal, tools.clock, subjects, act, forget, pools_of(tools.config))
+    for standing in standings:
+        if standing.change in ("suspended", "resumed"):
+            tools.tell(standing)
     await tools.settle()
     return standings, remarks
 

@@ -16,6 +16,7 @@ from outbound_guard.desk.queue.desk import QueueDesk
 from outbound_guard.feedback import Intake
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.journal import Journal
+from outbound_guard.ledger.records import Standing
 from outbound_guard.metrics import Metrics
 from outbound_guard.reputation import Reputation
 from outbound_guard.spool import Spool
@@ -42,6 +43,8 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     """Asks the blocklists about our addresses; None if nobody does."""
     settle: Settle = at_once
     """Returns when the ledger has what this process has written to the journal, or after some seconds without it."""
+    tell: Callable[[Standing], None] = lambda standing: None
+    """Lets every process of all hosts know at once that somebody is suspended or resumed; the ledger tells it too."""
     reload: Callable[[], bool] = lambda: False
     """Has all processes read the policy again; False if there is nobody to tell."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -72,6 +73,18 @@ async def test_a_process_that_starts_later_hears_it_too(hosts: list[Host]) -> No
     late = Host(hosts[1].state)
     await late.news.look()
     assert late.suspends()
+
+
+async def test_a_ledger_that_hangs_keeps_no_news_away(hosts: list[Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang() -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    monkeypatch.setattr(hosts[1].directory, "refresh", hang)
+    hosts[0].directory.suspend_now(_standing("suspended", 10.0))
+    assert await _heard(hosts[:2], hosts[0]) == [True] * 2
+    hosts[0].news.tell(_standing("resumed", 20.0))
+    assert await _heard(hosts[:2], hosts[0]) == [False] * 2
 
 
 async def test_what_cannot_be_read_and_a_store_that_counts_anew_do_no_harm(hosts: list[Host]) -> None:
