@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import os
 import signal
@@ -99,7 +100,12 @@ class Service:
         return 0.0
 
     def pids(self) -> dict[str, int]:
-        return {file.stem: int(file.read_text()) for file in (self.data / "run").glob("*.pid")}
+        found = {}
+        for file in (self.data / "run").glob("*.pid"):
+            # One that ends just now takes its file away.
+            with contextlib.suppress(FileNotFoundError):
+                found[file.stem] = int(file.read_text())
+        return found
 
     def diary(self) -> list[str]:
         return (self.data / "diary").read_text().split("\n")[:-1]
