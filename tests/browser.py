@@ -65,6 +65,8 @@ class Window:
         """What must not happen, and has."""
         self.expected: set[int] = set()
         """Status codes of answers that this window may meet, besides those below 400."""
+        self.elsewhere: tuple[str, ...] = ()
+        """Beginnings of addresses at other places that it may ask for."""
         self._context = browser.new_context(
             base_url=self.base,
             viewport={"width": size[0], "height": size[1]},
@@ -122,5 +124,5 @@ class Window:
         self.wrong.append(f"{self.page.url}: {message.text}")
 
     def _asked(self, request: Request) -> None:
-        if not request.url.startswith((self.base, "about:", "data:text/html", "blob:")):
+        if not request.url.startswith((self.base, "about:", "data:text/html", "blob:", *self.elsewhere)):
             self.wrong.append(f"{self.page.url} asks for {request.url}")

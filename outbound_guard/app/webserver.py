@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import os
 import signal
 import socket
@@ -12,13 +13,17 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from outbound_guard.accounts import secret
 from outbound_guard.app.certificates import keep_certificates
+from outbound_guard.app.news import News
+from outbound_guard.app.notices import resolver
 from outbound_guard.app.parts import Parts
 from outbound_guard.app.settling import settled
 from outbound_guard.blocklist.watch import Watch
 from outbound_guard.config import Config, ConfigError
 from outbound_guard.console import Tools, application
 from outbound_guard.desk.people.access import Access
+from outbound_guard.desk.people.oidc.provider import Provider
 from outbound_guard.desk.policy.backtests import Backtests
 from outbound_guard.desk.queue.desk import QueueDesk
 from outbound_guard.edge import Certificate
@@ -75,7 +80,17 @@ async def serve_console(
                 return True
         return False
 
-    access = Access(reader, writer, parts.journal, parts.clock, config.console, settle, parts.metrics.count)
+    access = Access(
+        reader,
+        writer,
+        parts.journal,
+        parts.clock,
+        config.console,
+        settle,
+        parts.metrics.count,
+        provider=_provider(parts),
+        key=hmac.digest(secret(config.data_dir), b"signing in to the console", "sha256"),
+    )
     parts.stack.callback(access.close)
     backtests = Backtests(config, parts.clock, parts.journal)
     await asyncio.to_thread(backtests.interrupted)
@@ -96,6 +111,7 @@ async def serve_console(
         feedback=feedback,
         watch=watch,
         settle=settle,
+        tell=News(state).tell,
         reload=reload,
     )
     listening = socket.socket(fileno=descriptor)
@@ -129,6 +145,20 @@ async def serve_console(
 
     parts.every(_INVITE, invite)
     parts.every(_TIDY, access.tidy)
+
+
+def _provider(parts: Parts) -> Provider | None:
+    """Where people sign in besides, if anywhere. Raises ConfigError."""
+    config, oidc = parts.config, parts.config.console.oidc
+    if not oidc.issuer:
+        return None
+    try:
+        tls = ssl.create_default_context(cafile=str(config.resolve(oidc.ca_file)) if oidc.ca_file else None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"{config.path}: console.oidc.ca_file: {oidc.ca_file}: {error}") from error
+    file = config.resolve(oidc.client_secret_file)
+    back = f"{config.console.url.rstrip('/')}/sign-in/oidc/callback"
+    return Provider(oidc, file, back, tls, resolver(config.dns.resolvers), parts.clock)
 
 
 def _settings(config: Config, tools: Tools, access: Access) -> uvicorn.Config:

@@ -16,6 +16,7 @@ from outbound_guard.cli.times import duration
 
 if TYPE_CHECKING:
     from outbound_guard.desk.people.users import Users
+    from outbound_guard.ledger.user_queries import User
 
 _ROLES = ("viewer", "operator", "admin", "tenant")
 
@@ -83,11 +84,15 @@ def _list(arguments: argparse.Namespace) -> int:
     elif found:
         print_table(
             ("name", "role", "state", "second factor", "signed in last"),
-            [(u.name, u.role, u.state, "yes" if u.second_factor else "no", when(u.seen)) for u in found],
+            [(u.name, u.role, u.state, _factor(u), when(u.seen)) for u in found],
         )
     else:
         print("There are no users yet: `outbound-guard user add NAME --role admin`, or the link that `serve` prints.")
     return 0
+
+
+def _factor(user: User) -> str:
+    return "by provider" if user.issuer else "yes" if user.second_factor else "no"
 
 
 def _add(arguments: argparse.Namespace) -> int:

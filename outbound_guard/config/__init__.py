@@ -10,6 +10,7 @@ from pathlib import Path
 
 from outbound_guard.config.addresses import Network, contains, host_port, networks
 from outbound_guard.config.checks import check, check_policy
+from outbound_guard.config.console import Console
 from outbound_guard.config.delivery import Address, Delivery, Pool
 from outbound_guard.config.identity import PACKAGED_IDENTITY, Identity
 from outbound_guard.config.policy import (
@@ -29,7 +30,6 @@ from outbound_guard.config.settings import (
     Blocklist,
     Cases,
     Config,
-    Console,
     Customers,
     Dkim,
     Dns,

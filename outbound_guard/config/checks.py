@@ -12,6 +12,7 @@ from outbound_guard.config.addresses import networks
 from outbound_guard.config.files import certificate, readable
 from outbound_guard.config.identity_checks import check_identity
 from outbound_guard.config.notice_checks import check_notices
+from outbound_guard.config.oidc_checks import check_oidc
 from outbound_guard.config.panel_checks import check_panels
 from outbound_guard.config.policy import Policy
 from outbound_guard.config.pool_checks import check_pools
@@ -45,6 +46,7 @@ def check(config: Config) -> None:
     positive("spool", config.spool, "hold_expiry")
     _retention(config)
     positive("console", config.console, "idle_seconds", "session_seconds", "four_eyes_seconds")
+    check_oidc(config)
     _customers(config)
     positive("recording", config.recording, "keep_days", "max_bytes")
     _ledger(config)

@@ -39,6 +39,7 @@ def _files(config: Config) -> Iterator[tuple[str, Path]]:
         ("state.sentinel_password_file", config.state.sentinel_password_file),
         ("state.private_key", config.state.private_key),
         ("console.private_key", config.console.private_key),
+        ("console.oidc.client_secret_file", config.console.oidc.client_secret_file),
         *((f"listener[{number}].private_key", one.private_key) for number, one in enumerate(config.listener)),
         *((f"dkim[{number}].private_key", one.private_key) for number, one in enumerate(config.dkim)),
         *((f"panel[{number}].token_file", one.token_file) for number, one in enumerate(config.panel)),

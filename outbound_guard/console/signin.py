@@ -1,9 +1,9 @@
-"""Signing in and out, and the one-time set-up of the first user."""
+"""Signing in, and the one-time set-up of the first user."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Response, get, post
@@ -14,7 +14,7 @@ from litestar.exceptions import NotFoundException
 from litestar.params import Body, FromPath, FromQuery
 from litestar.response import Redirect
 
-from outbound_guard.console.access import COOKIES, NOBODY, SIGNED_IN, Asked, client_of
+from outbound_guard.console.access import COOKIES, NOBODY, Asked, client_of
 from outbound_guard.console.pages import go, link, local, page
 from outbound_guard.desk.errors import DeskError
 from outbound_guard.desk.people.access import Access
@@ -50,11 +50,11 @@ class FirstForm(msgspec.Struct):
 
 
 @get("/sign-in", needs=NOBODY, sync_to_thread=False)
-def sign_in_page(request: Asked, next: FromQuery[str] = "") -> Response[Any]:
+def sign_in_page(request: Asked, access: GivenAccess, next: FromQuery[str] = "") -> Response[Any]:
     """Asks for name and password."""
     if request.user.session:
         return go(next or "/")
-    return page(request, "users/sign_in.html", name="", next=local(next or "/"), wrong="")
+    return form(request, access, next=local(next or "/"))
 
 
 @post("/sign-in", needs=NOBODY)
@@ -71,10 +71,11 @@ async def sign_in(
         )
     except CodeNeeded as needed:
         answer = Redirect(link("/sign-in/code", next=to), status_code=303)
-        answer.set_cookie(_cookie(request, _TICKET, needed.ticket, TICKET_SECONDS))
+        answer.set_cookie(cookie(request, _TICKET, needed.ticket, TICKET_SECONDS))
         return answer
     except DeskError as error:
-        return _again(request, error, "users/sign_in.html", name=data.name[:64], next=to)
+        wrong = sentence(str(error))
+        return _waiting(form(request, access, status=_status(error), wrong=wrong, name=data.name[:64], next=to), error)
     return signed_in(request, begun, to)
 
 
@@ -102,17 +103,6 @@ async def give_code(
         return _again(request, error, "users/code.html", next=to)
     answer = signed_in(request, begun, to)
     answer.delete_cookie(_TICKET)
-    return answer
-
-
-@post("/sign-out", needs=SIGNED_IN)
-async def sign_out(request: Asked, access: GivenAccess) -> Redirect:
-    """This session ends."""
-    if request.user.session:
-        await access.sessions.end(request.user.name, request.user.session, by=request.user.by)
-    answer = go("/sign-in", "You are signed out.")
-    for name in COOKIES:
-        answer.delete_cookie(name)
     return answer
 
 
@@ -152,9 +142,31 @@ async def first(
 def signed_in(request: Asked, begun: SignedIn, to: str) -> Redirect:
     """On to a page of ours, with the cookie of a new session."""
     answer = Redirect(to, status_code=303)
-    name = COOKIES[0] if request.url.scheme == "https" else COOKIES[1]
-    answer.set_cookie(_cookie(request, name, begun.cookie, begun.expires - request.app.state.tools.clock.now()))
+    begin_session(request, answer, begun)
     return answer
+
+
+def begin_session(request: Asked, answer: Response[Any], begun: SignedIn) -> None:
+    """Put the cookie of a new session into an answer."""
+    name = COOKIES[0] if request.url.scheme == "https" else COOKIES[1]
+    left = begun.expires - request.app.state.tools.clock.now()
+    answer.set_cookie(cookie(request, name, begun.cookie, left))
+
+
+def form(
+    request: Asked, access: Access, *, status: int = 200, wrong: str = "", name: str = "", next: str = "/"
+) -> Response[str]:
+    """The page on which people sign in."""
+    return page(
+        request,
+        "users/sign_in.html",
+        status=status,
+        wrong=wrong,
+        name=name,
+        next=next,
+        oidc=access.oidc and access.oidc.settings,
+        trouble=access.oidc.trouble if access.oidc else "",
+    )
 
 
 def agent_of(request: Asked) -> str:
@@ -167,26 +179,41 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
-def _cookie(request: Asked, name: str, value: str, seconds: float) -> Cookie:
+def cookie(
+    request: Asked,
+    name: str,
+    value: str,
+    seconds: float,
+    *,
+    samesite: Literal["lax", "strict"] = "strict",
+    path: str = "/",
+) -> Cookie:
+    """A cookie that scripts cannot read; by https for https alone. `seconds` 0: none any more."""
     return Cookie(
         key=name,
         value=value,
         max_age=math.ceil(seconds),
         httponly=True,
-        samesite="strict",
-        path="/",
+        samesite=samesite,
+        path=path,
         secure=request.url.scheme == "https",
     )
 
 
 def _again(request: Asked, error: DeskError, template: str, **context: Any) -> Response[str]:
     """The same form once more, with what was wrong."""
-    status = 401 if isinstance(error, SignInRefused) else 429 if isinstance(error, SignInThrottled) else 503
-    answer = page(request, template, status=status, wrong=sentence(str(error)), **context)
+    return _waiting(page(request, template, status=_status(error), wrong=sentence(str(error)), **context), error)
+
+
+def _status(error: DeskError) -> int:
+    return 401 if isinstance(error, SignInRefused) else 429 if isinstance(error, SignInThrottled) else 503
+
+
+def _waiting(answer: Response[str], error: DeskError) -> Response[str]:
     if isinstance(error, SignInThrottled):
         answer.headers["Retry-After"] = str(math.ceil(error.wait))
     return answer
 
 
-PAGES = [sign_in_page, sign_in, code_page, give_code, sign_out, first_page, first]
+PAGES = [sign_in_page, sign_in, code_page, give_code, first_page, first]
 API: list[Any] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import RowMapping, and_, func, select
+from sqlalchemy import RowMapping, and_, func, or_, select
 
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.user_tables import console_recovery, console_session, console_token, console_user
@@ -48,6 +48,11 @@ class User(msgspec.Struct, frozen=True):
     """Unix seconds; `seen` is the last time somebody signed in, 0 if nobody ever did."""
     accounts: tuple[str, ...] = ()
     """Of a tenant: the accounts that it sees, patterns among them."""
+    issuer: str = ""
+    subject: str = ""
+    """Of a user who signs in at an OpenID Connect provider: which, and who that is there; empty: by password."""
+    shown: str = ""
+    """The name as the provider told it last."""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -73,6 +78,9 @@ class OpenSession(msgspec.Struct, frozen=True):
     seen: float
     csrf: str
     accounts: tuple[str, ...] = ()
+    issuer: str = ""
+    """The provider at which the user signs in; empty: by password."""
+    shown: str = ""
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -130,11 +138,28 @@ def users(ledger: Ledger, name: str = "") -> list[User]:
 
 
 def admins(ledger: Ledger) -> int:
-    """How many admins can sign in."""
+    """How many admins can sign in with a password; those of a provider may be none any more at their next visit."""
     user = console_user.c
+    lasting = and_(user.role == "admin", user.state == "active", user.issuer == "")
     with ledger.connection() as connection:
-        query = select(func.count()).select_from(console_user).where(user.role == "admin", user.state == "active")
-        return int(connection.execute(query).scalar_one())
+        return int(connection.execute(select(func.count()).select_from(console_user).where(lasting)).scalar_one())
+
+
+def of_subject(ledger: Ledger, issuer: str, subject: str) -> User | None:
+    """The user whom a provider knows as this subject; None if there is none (any more)."""
+    user = console_user.c
+    query = select(user.name).where(user.issuer == issuer, user.subject == subject, user.state != "removed").limit(1)
+    with ledger.connection() as connection:
+        name = connection.execute(query).scalar()
+    return next(iter(users(ledger, name)), None) if name else None
+
+
+def identities(ledger: Ledger, *names: str) -> dict[str, tuple[str, str]]:
+    """Issuer and subject of the users of these names, both empty for who has a password; removed users too."""
+    user = console_user.c
+    query = select(user.name, user.issuer, user.subject).where(user.name.in_(names))
+    with ledger.connection() as connection:
+        return {row.name: (row.issuer, row.subject) for row in connection.execute(query)}
 
 
 def anybody(ledger: Ledger) -> bool:
@@ -148,13 +173,13 @@ def open_session(ledger: Ledger, key: str, now: float, idle_before: float) -> Op
     """The session of this key, if it has not ended and its user may sign in."""
     session, user = console_session.c, console_user.c
     query = (
-        select(session.key, session.user, user.role, session.seen, session.csrf, user.accounts)
+        select(session.key, session.user, user.role, session.seen, session.csrf, user.accounts, user.issuer, user.shown)
         .select_from(console_session.join(console_user, user.name == session.user))
         .where(session.key == key, session.expires > now, session.seen > idle_before, user.state == "active")
     )
     with ledger.connection() as connection:
         row = connection.execute(query).first()
-    return OpenSession(*row[:5], _strings.decode(row[5])) if row else None
+    return OpenSession(*row[:5], _strings.decode(row[5]), *row[6:]) if row else None
 
 
 def sessions(ledger: Ledger, user: str, now: float, idle_before: float) -> list[Session]:
@@ -169,14 +194,18 @@ def sessions(ledger: Ledger, user: str, now: float, idle_before: float) -> list[
         ]
 
 
-def open_token(ledger: Ledger, id_: str, now: float) -> OpenToken | None:
-    """The token of this id, if it is good now and its maker may sign in."""
+def open_token(ledger: Ledger, id_: str, now: float, *, issuer: str = "", seen_after: float = -1.0) -> OpenToken | None:
+    """The token of this id, if it is good now and its maker may sign in.
+
+    That of a user of a provider: if the provider is `issuer`, and the user signed in after `seen_after`.
+    """
     token, user = console_token.c, console_user.c
     query = (
         select(token.id, token.name, token.user, user.role, token.scopes, token.hash, token.used, user.accounts)
         .select_from(console_token.join(console_user, user.name == token.user))
         .where(token.id == id_, token.revoked == 0, user.state == "active")
         .where((token.expires == 0) | (token.expires > now))
+        .where(or_(user.issuer == "", and_(user.issuer == issuer, user.seen > seen_after)))
     )
     with ledger.connection() as connection:
         row: Any = connection.execute(query).first()
@@ -219,6 +248,9 @@ def _user(row: RowMapping) -> User:
         changed=row["changed"],
         seen=row["seen"],
         accounts=_strings.decode(row["accounts"]),
+        issuer=row["issuer"],
+        subject=row["subject"],
+        shown=row["shown"],
     )
 
 

@@ -30,6 +30,8 @@ def user_changes(connection: Connection, records: list[UserChange]) -> None:
     for record in sorted(records, key=lambda record: record.time):
         if record.what == "added":
             _add(connection, record)
+        elif record.what == "provided":
+            _provided(connection, record)
         elif _change(connection, record):
             if record.what in _ENDING:
                 connection.execute(delete(console_session).where(console_session.c.user == record.name))
@@ -65,15 +67,18 @@ def token_changes(connection: Connection, records: list[TokenChange]) -> None:
         connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changed, where=where))
 
 
-def begin_session(ledger: Ledger, row: dict[str, Any], verified: str, keep: int = 20) -> bool:
+def begin_session(
+    ledger: Ledger, row: dict[str, Any], verified: str, identity: tuple[str, str] = ("", ""), keep: int = 20
+) -> bool:
     """Put a session in, if its user is active and has still the password hash that was `verified`.
 
     Otherwise False: the password was changed, or the user disabled, while somebody was signing in with the old one. Of
-    one user the newest `keep` sessions stay.
+    one user the newest `keep` sessions stay. `identity`: of a user without a password, issuer and subject.
     """
     user, session = console_user.c, console_session.c
     with ledger.connection() as connection:
-        query = select(user.password).where(user.name == row["user"], user.state == "active").with_for_update()
+        whose = and_(user.name == row["user"], user.issuer == identity[0], user.subject == identity[1])
+        query = select(user.password).where(whose, user.state == "active").with_for_update()
         if connection.execute(query).scalar() != verified:
             return False
         connection.execute(insert(console_session).values(**row))
@@ -154,15 +159,60 @@ def _add(connection: Connection, record: UserChange) -> None:
         changed=record.time,
         seen=0.0,
         accounts=_list(record.accounts),
+        issuer="",
+        subject="",
+        shown="",
     )
     changed = {column.name: statement.excluded[column.name] for column in console_user.columns if column.name != "name"}
     free = and_(console_user.c.state == "removed", console_user.c.changed < record.time)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed, where=free))
 
 
+def _provided(connection: Connection, record: UserChange) -> None:
+    """Put a user of an OpenID Connect provider in, or give it what the provider says of it now.
+
+    Whoever has the name already keeps it: then nothing happens, and who asked takes another one. What comes late, from
+    another host's journal, does not bring back what has changed since.
+    """
+    user = console_user.c
+    given = {"role": record.role, "accounts": _list(record.accounts)}
+    new: dict[str, Any] = {**given, "shown": record.shown}
+    same = and_(user.issuer == record.issuer, user.subject == record.subject)
+    asked = select(user.name, user.role, user.accounts, user.changed).where(same, user.state != "removed")
+    there = connection.execute(asked).first()
+    if there is not None:
+        if record.time < there.changed:
+            return
+        new["changed"] = record.time
+        if {"role": there.role, "accounts": there.accounts} != given:
+            connection.execute(delete(console_session).where(console_session.c.user == there.name))
+        connection.execute(update(console_user).where(user.name == there.name).values(**new))
+        return
+    statement = upsert(connection, console_user).values(
+        name=record.name,
+        state="active",
+        password="",
+        totp="",
+        totp_confirmed=False,
+        totp_used=0,
+        created=record.time,
+        changed=record.time,
+        seen=0.0,
+        issuer=record.issuer,
+        subject=record.subject,
+        **new,
+    )
+    changed = {column.name: statement.excluded[column.name] for column in console_user.columns if column.name != "name"}
+    free = and_(same, user.state == "removed", user.changed < record.time)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed, where=free))
+
+
 def _change(connection: Connection, record: UserChange) -> bool:
     user = console_user.c
     which: list[ColumnElement[bool]] = [user.name == record.name, user.state != "removed"]
+    if record.what in ("role", "accounts", "password", "factor_started"):
+        # Of a user of a provider these are the provider's business.
+        which.append(user.issuer == "")
     values: dict[str, Any] = {}
     match record.what:
         case "role":
@@ -188,8 +238,9 @@ def _change(connection: Connection, record: UserChange) -> bool:
             values = {"totp": "", "totp_confirmed": False}
     if record.what in ("disabled", "removed") or (record.what == "role" and record.role != "admin"):
         other = console_user.alias()
-        admins = select(func.count()).where(other.c.role == "admin", other.c.state == "active").scalar_subquery()
-        which.append(or_(user.role != "admin", user.state != "active", admins > 1))
+        lasting = and_(other.c.role == "admin", other.c.state == "active", other.c.issuer == "")
+        admins = select(func.count()).where(lasting).scalar_subquery()
+        which.append(or_(user.role != "admin", user.state != "active", user.issuer != "", admins > 1))
     statement = update(console_user).where(*which).values(**values, changed=record.time)
     return connection.execute(statement).rowcount == 1
 

@@ -28,6 +28,13 @@ console_user = Table(
     Column("seen", Double, nullable=False),
     # The accounts that a user sees, patterns among them, as a JSON list; empty: all.
     Column("accounts", Text, nullable=False, server_default="[]"),
+    # Who signs in at an OpenID Connect provider: by these two the user is known, whatever else changes there; empty:
+    # by password. Such a user has no password here.
+    Column("issuer", String(255), nullable=False, server_default=""),
+    Column("subject", String(255), nullable=False, server_default=""),
+    # The name as the provider told it last, for people to read.
+    Column("shown", String(200), nullable=False, server_default=""),
+    Index("console_user_subject", "issuer", "subject"),
 )
 
 # Codes for when the second factor is lost: hashes. `used` 0: not yet.

@@ -222,7 +222,8 @@ def test_what_changes_something_needs_more_than_reading(routes: list[Route]) -> 
     lenient = {route.path for route in routes if route.unsafe and route.needs in ("read", "own", SIGNED_IN, NOBODY)}
     assert lenient <= ANYBODY
     open_ = {route.path for route in routes if route.needs == NOBODY}
-    assert open_ == {"/static/{name}", "/openapi.json", "/sign-in", "/sign-in/code", "/setup/{secret}"}
+    provider = {"/sign-in/oidc", "/sign-in/oidc/callback"}
+    assert open_ == {"/static/{name}", "/openapi.json", "/sign-in", "/sign-in/code", "/setup/{secret}"} | provider
 
 
 def test_without_a_session_nothing_is_seen(house: House, routes: list[Route]) -> None:

@@ -187,3 +187,22 @@ async def test_what_was_not_confirmed_does_not_run(desk: Desk, clock: VirtualClo
     desk.opened.keep(BulkChange(id=placed.id, time=clock.now(), state="running"))
     assert await desk.state(placed.id) == "waiting"
     assert bulk_queries.due(desk.opened.ledger, clock.now() + 1) == []
+
+
+async def test_a_user_of_the_provider_and_one_with_a_password_may_be_one_person(
+    desk: Desk, clock: VirtualClock
+) -> None:
+    provided = {"what": "provided", "role": "operator", "issuer": "https://sso.example", "shown": ""}
+    desk.opened.keep(
+        *(UserChange(time=1.0, name=name, what="added", role="operator", password="x") for name in ("ann", "bob")),
+        *(UserChange(time=1.0, name=name, subject=name, **provided) for name in ("ann-sso", "bob-sso")),
+    )
+    for decides, may, other in (("ann", "bob", "ann-sso"), ("ann-sso", "bob-sso", "bob")):
+        placed = await desk.place(by=f"console:{decides}")
+        with pytest.raises(DeskError, match=f"of {other} and {decides} one signs in with a password"):
+            await desk.confirm(placed.id, other)
+        assert await desk.state(placed.id) == "waiting"
+        await desk.confirm(placed.id, may)
+        assert await desk.state(placed.id) == "placed"
+        await bulk.undo(desk.opened.ledger, desk.opened.journal, clock, placed.id, by="console:bob")
+        desk.opened.keep()

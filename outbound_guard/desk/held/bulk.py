@@ -158,6 +158,13 @@ async def confirm(reader: Ledger, journal: Journal, clock: Clock, id_: str, *, p
     found = await progress(reader, id_)
     if person == found.person:
         raise DeskError(f"{id_} waits for somebody else: who has decided cannot be the second person")
+    # One person may have a user with a password and one of the OpenID Connect provider; two of a kind are two people.
+    known = await asyncio.to_thread(user_queries.identities, reader, person, found.person)
+    if len({bool(issuer) for issuer, _ in known.values()}) > 1:
+        raise DeskError(
+            f"{id_} waits for somebody else: of {person} and {found.person} one signs in with a password and one at "
+            "the provider, so that they may be one person"
+        )
     # An admin's stolen session could make its own second person: add one, or take somebody's place by a new password.
     if any(user.changed >= found.time for user in await asyncio.to_thread(user_queries.users, reader, person)):
         raise DeskError(f"{id_} waits for somebody else: {person} was added or changed after it was decided")

@@ -9,6 +9,8 @@ import msgspec
 from outbound_guard.clock import Clock
 from outbound_guard.config import Console
 from outbound_guard.desk.people.firstuser import FirstUser
+from outbound_guard.desk.people.oidc.provider import Provider
+from outbound_guard.desk.people.oidc.signin import OidcSignIn
 from outbound_guard.desk.people.passwords import Hashing
 from outbound_guard.desk.people.secondfactor import SecondFactor
 from outbound_guard.desk.people.sessions import Sessions
@@ -40,6 +42,11 @@ class Acting(msgspec.Struct, frozen=True):
     accounts: tuple[str, ...] = ()
     """Of a tenant: the accounts that it sees, as of now; with the scope `own` nothing else is seen."""
 
+    shown: str = ""
+    """The name for people to read."""
+    provided: bool = False
+    """Signed in at an OpenID Connect provider, and has no password here."""
+
     def may(self, scope: str) -> bool:
         """True if this may be done."""
         return scope in self.scopes
@@ -58,17 +65,28 @@ class Access:
         settle: Settle,
         count: Callable[..., None],
         hashing: Hashing | None = None,
+        provider: Provider | None = None,
+        key: bytes = b"",
     ) -> None:
         """`writer` is the ledger's one writer. `settle` waits until the ledger has what the journal was given.
 
-        `count` is that of the metrics.
+        `count` is that of the metrics. `provider` is where people sign in besides, if anywhere, and `key` signs what
+        their browsers keep meanwhile.
         """
         self._hashing = hashing or Hashing()
         self.users = Users(reader, journal, clock, self._hashing, settle)
         self.sessions = Sessions(reader, writer, journal, clock, settings)
-        self.tokens = Tokens(reader, writer, journal, clock, settle)
+        self.tokens = Tokens(reader, writer, journal, clock, settle, settings.oidc)
         self.second_factor = SecondFactor(reader, writer, journal, clock, settle)
-        self.sign_in = SignIn(reader, writer, journal, clock, self._hashing, self.sessions, self.second_factor, count)
+        self.sign_in = SignIn(
+            reader, writer, journal, clock, self._hashing, self.sessions, self.second_factor, count, settings
+        )
+        self.oidc = (
+            OidcSignIn(reader, journal, clock, settings, provider, key, self.sessions, settle, count)
+            if provider
+            else None
+        )
+        """Signing in at an OpenID Connect provider; None if there is none."""
         self.first_user = FirstUser(self.users)
 
     async def of_cookie(self, value: str, client: str = "") -> Acting | None:
@@ -84,6 +102,8 @@ class Access:
             session=found.key[:SESSION_ID],
             csrf=found.csrf,
             accounts=found.accounts,
+            shown=found.shown or found.user,
+            provided=bool(found.issuer),
         )
 
     async def of_token(self, value: str) -> Acting | None:
@@ -101,9 +121,13 @@ class Access:
     async def tidy(self) -> None:
         """Once a minute: failed tries to the audit, sessions that ended away. Raises LedgerError."""
         self.sign_in.tidy()
+        if self.oidc:
+            self.oidc.tidy()
         await self.sessions.tidy()
 
     def close(self) -> None:
         """Failed tries to the audit, and the end of the threads."""
         self.sign_in.tidy()
+        if self.oidc:
+            self.oidc.tidy()
         self._hashing.close()

@@ -42,12 +42,16 @@ class Sessions:
 
     def __init__(self, reader: Ledger, writer: Ledger, journal: Journal, clock: Clock, settings: Console) -> None:
         self._reader, self._writer, self._journal, self._clock = reader, writer, journal, clock
+        self._settings = settings
         self._idle, self._longest = settings.idle_seconds, settings.session_seconds
 
-    async def begin(self, user: str, verified: str, *, client: str, agent: str) -> SignedIn | None:
+    async def begin(
+        self, user: str, verified: str, *, client: str, agent: str, identity: tuple[str, str] = ("", "")
+    ) -> SignedIn | None:
         """A new session of a user whose password hash `verified` was just found right. Raises LedgerError.
 
-        None if that hash is no longer the user's, or the user may not sign in any more.
+        None if that hash is no longer the user's, or the user may not sign in any more. `identity`: of a user who was
+        just vouched for by a provider, issuer and subject.
         """
         now = self._clock.now()
         cookie = secrets.token_urlsafe(32)
@@ -61,7 +65,7 @@ class Sessions:
             "client": client[:_CLIENT],
             "agent": agent[:_AGENT],
         }
-        if not await asyncio.to_thread(user_storing.begin_session, self._writer, row, verified):
+        if not await asyncio.to_thread(user_storing.begin_session, self._writer, row, verified, identity):
             return None
         return SignedIn(cookie, user, row["key"][:SESSION_ID], now + self._longest)
 
@@ -99,6 +103,8 @@ class Sessions:
     def _find(self, key: str, client: str) -> OpenSession | None:
         now = self._clock.now()
         found = user_queries.open_session(self._reader, key, now, now - self._idle)
+        if found is not None and not may_come(self._settings, found.user, found.issuer):
+            return None
         if found is not None and now - found.seen >= SEEN:
             try:
                 user_storing.session_seen(self._writer, key, now, client[:_CLIENT])
@@ -109,6 +115,14 @@ class Sessions:
 
     def _audit(self, user: str, detail: str, by: str) -> None:
         on_disk(self._journal, Audit(time=self._clock.now(), by=by, what="session.ended", subject=user, detail=detail))
+
+
+def may_come(settings: Console, user: str, issuer: str) -> bool:
+    """True if the configuration lets this user sign in the way it does: at this provider, or (empty) by password."""
+    oidc = settings.oidc
+    if issuer:
+        return issuer == oidc.issuer
+    return not oidc.issuer or "*" in oidc.password_users or user in oidc.password_users
 
 
 def _key(cookie: str) -> str:

@@ -17,10 +17,11 @@ from collections.abc import Callable
 import msgspec
 
 from outbound_guard.clock import Clock
+from outbound_guard.config import Console
 from outbound_guard.desk.errors import DeskError
 from outbound_guard.desk.people.passwords import Hashing
 from outbound_guard.desk.people.secondfactor import SecondFactor
-from outbound_guard.desk.people.sessions import Sessions, SignedIn
+from outbound_guard.desk.people.sessions import Sessions, SignedIn, may_come
 from outbound_guard.desk.people.throttle import Throttle
 from outbound_guard.desk.people.users import NAME, named
 from outbound_guard.ledger import user_queries, user_storing
@@ -81,7 +82,9 @@ class SignIn:
         sessions: Sessions,
         second_factor: SecondFactor,
         count: Callable[..., None],
+        settings: Console,
     ) -> None:
+        self._settings = settings
         self._reader, self._writer, self._journal, self._clock = reader, writer, journal, clock
         self._hashing, self._sessions, self._second_factor, self._count = hashing, sessions, second_factor, count
         self._by_address = Throttle(clock, free=20, longest=900.0)
@@ -149,7 +152,12 @@ class SignIn:
         wanted = name if NAME.fullmatch(name) else ""
         known = await asyncio.to_thread(user_queries.credentials, self._reader, wanted)
         right = await self._hashing.fits(known.password if known else "", password)
-        if known is None or not right or known.state != "active":
+        if (
+            known is None
+            or not right
+            or known.state != "active"
+            or not may_come(self._settings, name, "")  # The same answer: it says who may.
+        ):
             raise self._refused(known.name if known else "", client, "the name or the password is wrong")
         if self._hashing.is_old(known.password):
             hash_ = await self._hashing.hash(password)
@@ -175,7 +183,7 @@ class SignIn:
 
     def _throttle(self, name: str, client: str) -> None:
         """Count a try, or raise SignInThrottled if it comes too early."""
-        address, key = _network(client), self._key(name, client)
+        address, key = network(client), self._key(name, client)
         wait = max(self._by_address.wait(address), self._by_name.wait(key))
         if wait:
             self._count("console_sign_ins_total", "throttled")
@@ -186,7 +194,7 @@ class SignIn:
     def _forget(self, name: str, client: str) -> None:
         self._by_name.forget(self._key(name, client))
         # Not all of them: who has one password must not try others without end in between.
-        self._by_address.take_back(_network(client))
+        self._by_address.take_back(network(client))
 
     def _key(self, name: str, client: str) -> str:
         pair = _pair(name, client)
@@ -209,10 +217,10 @@ class SignIn:
 
 
 def _pair(name: str, client: str) -> str:
-    return f"{name} {_network(client)}"
+    return f"{name} {network(client)}"
 
 
-def _network(client: str) -> str:
+def network(client: str) -> str:
     """What one person can have many of is one: an IPv6 network of 64 bits."""
     try:
         address = ipaddress.ip_address(client)

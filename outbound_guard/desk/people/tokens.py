@@ -1,7 +1,8 @@
 """API tokens: `og_ID_SECRET`. The id finds the token, the secret is compared with its hash.
 
 A token may do what it was made for and what its maker may still do, whichever is less: a token of an operator who
-became a viewer only reads, one of a disabled user does nothing. A password that changes leaves tokens as they are.
+became a viewer only reads, one of a disabled user does nothing. A password that changes leaves tokens as they are. A
+user of an OpenID Connect provider has the role that the provider said last: the tokens rest when that is too long ago.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import secrets
 from collections.abc import Collection
 
 from outbound_guard.clock import Clock
+from outbound_guard.config.oidc import Oidc
 from outbound_guard.desk.errors import DeskError, on_disk
 from outbound_guard.desk.people.users import SCOPES, Settle, at_once
 from outbound_guard.ledger import user_queries, user_storing
@@ -41,8 +43,15 @@ class Tokens:
     """Makes, finds and revokes tokens. The writer is the console process alone; without it no use is noted."""
 
     def __init__(
-        self, reader: Ledger, writer: Ledger | None, journal: Journal, clock: Clock, settle: Settle = at_once
+        self,
+        reader: Ledger,
+        writer: Ledger | None,
+        journal: Journal,
+        clock: Clock,
+        settle: Settle = at_once,
+        oidc: Oidc | None = None,
     ) -> None:
+        self._oidc = oidc or Oidc()
         self._reader, self._writer, self._journal, self._clock = reader, writer, journal, clock
         self._settle = settle
         self._one_by_one = asyncio.Lock()
@@ -118,7 +127,10 @@ class Tokens:
 
     def _find(self, id_: str, secret: str) -> OpenToken | None:
         now = self._clock.now()
-        found = user_queries.open_token(self._reader, id_, now)
+        rest = self._oidc.token_seconds
+        found = user_queries.open_token(
+            self._reader, id_, now, issuer=self._oidc.issuer, seen_after=now - rest if rest else -1.0
+        )
         if found is None or not hmac.compare_digest(found.hash, _hash(secret)):
             return None
         if self._writer is not None and now - found.used >= USED:

@@ -98,6 +98,7 @@ class Users:
         _check_role(role)
         async with self._one_by_one:
             user = await self.one(name)
+            _check_ours(user, "role")
             if user.role != role:
                 theirs = _accounts_of(role, accounts)
                 await self._keep_an_admin(user, role)
@@ -112,6 +113,7 @@ class Users:
             await self._set_accounts(await self.one(name), accounts, by)
 
     async def _set_accounts(self, user: User, accounts: Sequence[str], by: str) -> None:
+        _check_ours(user, "accounts")
         if user.role != TENANT:
             raise DeskError(f"{user.name} is {user.role}, and sees all accounts; only a tenant sees some")
         theirs = _accounts_of(TENANT, accounts)
@@ -121,6 +123,7 @@ class Users:
     async def set_password(self, name: str, password: str, *, by: str) -> None:
         """Give a user another password; its sessions end. Raises DeskError, LedgerError."""
         user = await self.one(name)
+        _check_ours(user, "password")
         passwords.check(user.name, password)
         hash_ = await self._hashing.hash(password)
         async with self._one_by_one:
@@ -164,7 +167,7 @@ class Users:
 
     async def _keep_an_admin(self, user: User, role: str) -> None:
         # The ledger looks once more: this may be the command line, and the console may be at the same work.
-        leaves = user.role == "admin" and role != "admin" and user.state == "active"
+        leaves = user.role == "admin" and role != "admin" and user.state == "active" and not user.issuer
         if leaves and await asyncio.to_thread(user_queries.admins, self._ledger) <= 1:
             raise DeskError(f"{user.name} is the last admin; make another one first")
 
@@ -207,6 +210,11 @@ def _accounts_of(role: str, accounts: Sequence[str]) -> tuple[str, ...]:
 
 def _listed(accounts: tuple[str, ...]) -> str:
     return f" of {', '.join(accounts)}"[:500] if accounts else ""
+
+
+def _check_ours(user: User, what: str) -> None:
+    if user.issuer:
+        raise DeskError(f"{user.name} signs in at {user.issuer}, which decides about {what}; it can be disabled here")
 
 
 def _check_role(role: str) -> None:
