@@ -27,6 +27,8 @@ MAIN = [(to, name) for to, name, _, scope in NAVIGATION if scope == "read"]
 @pytest.fixture(scope="module")
 def customers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     more = '[blocklist]\naddresses = ["192.0.2.25"]\ninterval = 0\n'
+    # Nobody listens there, so the pages of notices have some that wait.
+    more += '[[notice]]\nname = "hook"\ncarrier = "chat"\nurl = "http://127.0.0.1:9/"\nallow_private = true\n'
     with Hops() as hops:
         product, found = house(tmp_path_factory.mktemp("walk"), hops, more=more)
         with product:
@@ -37,6 +39,7 @@ def customers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             until(lambda: len(product.held()) == len(held), product.held)
             found.queue("quentin@shop.test", "waits & <b>waits</b>")
             product.guard("case", "open", "192.0.2.25", "--reason", "a customer told us")
+            until(lambda: "case_opened" in product.guard("notice", "list"))
             yield found
 
 
@@ -82,7 +85,7 @@ def test_every_page_that_is_linked_can_be_read_and_used_by_everybody(customers: 
                     waiting.append(to)
         assert opened > len(MAIN)
     assert not hindrances, "\n".join(hindrances)
-    assert kinds >= {to for to, _ in MAIN}
+    assert kinds >= {*(to for to, _ in MAIN), "/notices", "/notices/*"}
 
 
 @pytest.mark.long
