@@ -43,7 +43,7 @@ def _through(folder: Path, servers: Servers, url: str, away: Callable[[], None],
 
 def _counted(server: Server) -> int:
     """Senders that a server has counted since it became the master."""
-    return int(server.say("EVAL", "return #redis.call('KEYS', 't:*')", 0))
+    return int(server.say("EVAL", "return #redis.call('KEYS', 's:*')", 0))
 
 
 @pytest.fixture(autouse=True)
