@@ -183,8 +183,8 @@ def _provided(connection: Connection, record: UserChange) -> None:
     if there is not None:
         if record.time < there.changed:
             return
-        new["changed"] = record.time
         if {"role": there.role, "accounts": there.accounts} != given:
+            new["changed"] = record.time
             connection.execute(delete(console_session).where(console_session.c.user == there.name))
         connection.execute(update(console_user).where(user.name == there.name).values(**new))
         return
