@@ -168,7 +168,9 @@ def _sqlite(path: Path, *, writer: bool, busy: float) -> Engine:
         return connection
 
     # What is asked for is personal data, and errors go to the log.
-    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=2, hide_parameters=True)
+    # One transaction writes at a time, so a second writing connection would only wait, and fill a page cache of its own.
+    pool = {"pool_size": 1, "max_overflow": 0, "pool_timeout": busy} if writer else {"pool_size": 2}
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, hide_parameters=True, **pool)
 
     def begin(connection: Connection) -> None:
         # A writer asks for the lock at once: a transaction that began by reading could not wait for it.
