@@ -65,3 +65,13 @@ def rss_mb(pids: Iterable[int]) -> float:
         with suppress(OSError):
             total += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return total * _PAGE / 1e6
+
+
+def pss_mb(pids: Iterable[int]) -> float:
+    """Memory of the processes in MB; a page that several of them share counts once among all that have it."""
+    total = 0
+    for pid in pids:
+        with suppress(OSError):
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    return total * 1024 / 1e6

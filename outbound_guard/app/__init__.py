@@ -30,7 +30,7 @@ def serve(arguments: argparse.Namespace) -> int:
     maillog.set_up(getattr(logging, config.server.log_level.upper()))
     Panel(policy_of(config))
 
-    from outbound_guard.app.parts import Child
+    from outbound_guard.app.child import Child
     from outbound_guard.state import tether
 
     child = Child.from_environment()

@@ -8,6 +8,7 @@ import logging
 import signal
 
 from outbound_guard.app.casework import work_on_cases
+from outbound_guard.app.child import Child
 from outbound_guard.app.customers import customer_link, watch_customers
 from outbound_guard.app.deskwork import work_on_decisions
 from outbound_guard.app.erasing import erase_accounts
@@ -15,7 +16,7 @@ from outbound_guard.app.feedback import take_feedback
 from outbound_guard.app.leading import take_part
 from outbound_guard.app.news import spread_decisions
 from outbound_guard.app.notices import send_notices
-from outbound_guard.app.parts import Child, Parts, until_told
+from outbound_guard.app.parts import Parts, until_told
 from outbound_guard.app.reminding import remind_of_ends
 from outbound_guard.app.watching import watch_addresses
 from outbound_guard.app.webserver import serve_console

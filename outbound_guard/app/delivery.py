@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 
 from outbound_guard.app.addresses import keep_resting, keep_warming, refusal_notes, senders_of_mail
-from outbound_guard.app.parts import Child, Parts, until_told
+from outbound_guard.app.child import Child
+from outbound_guard.app.parts import Parts, until_told
 from outbound_guard.app.signing import report_marks
 from outbound_guard.config import Config
 from outbound_guard.delivery import Delivery

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import os
 import signal
 import socket
 import sys
@@ -14,11 +12,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from outbound_guard.accounts import Identifier, Tokens, secret
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.accounts.suppressed import Suppressed
+from outbound_guard.app.child import Child
 from outbound_guard.app.classes import class_news
 from outbound_guard.app.news import LOOK, News
 from outbound_guard.clock import SystemClock
@@ -39,35 +36,12 @@ from outbound_guard.reputation.sender_classes import SenderClasses
 from outbound_guard.scanners import Scanners
 from outbound_guard.spool import Spool
 from outbound_guard.state import State
-from outbound_guard.supervisor.child import VARIABLE
 from outbound_guard.trace.tape import Tape
 
 _log = logging.getLogger(__name__)
 
 _LOG_PAUSE = 0.1
 """Seconds that lines of the mail log are collected; one write for many costs a fraction."""
-
-
-class Child(msgspec.Struct, frozen=True):
-    """What the supervisor hands to a process (environment variable VARIABLE, as JSON)."""
-
-    slot: str
-    state_url: str
-    ready_fd: int
-    parent: int = 0
-    fds: dict[str, int] = {}
-    """Listening sockets: index of the listener, or `console` -> file descriptor."""
-
-    @classmethod
-    def from_environment(cls) -> Child | None:
-        """What this process was handed; None if it is no child of a supervisor."""
-        handed = os.environ.get(VARIABLE)
-        return msgspec.convert(json.loads(handed), cls) if handed else None
-
-    def ready(self) -> None:
-        """Tell the supervisor that this process serves."""
-        os.write(self.ready_fd, b"1")
-        os.close(self.ready_fd)
 
 
 class Parts:

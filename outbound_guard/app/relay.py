@@ -12,7 +12,8 @@ from outbound_guard.accounts import secret
 from outbound_guard.actions import Actions, Outcome
 from outbound_guard.app.addresses import keep_resting, keep_warming, refusal_notes, senders_of_mail
 from outbound_guard.app.certificates import keep_certificates
-from outbound_guard.app.parts import Child, Parts, until_told
+from outbound_guard.app.child import Child
+from outbound_guard.app.parts import Parts, until_told
 from outbound_guard.app.signing import signer
 from outbound_guard.config import Config
 from outbound_guard.delivery import Delivery

@@ -17,8 +17,9 @@ import msgspec
 import pytest
 import trustme
 
+from outbound_guard.app.child import Child
 from outbound_guard.app.notices import send_notices
-from outbound_guard.app.parts import Child, Parts
+from outbound_guard.app.parts import Parts
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Config
 from outbound_guard.config.notices import NoticeRoute, Notices

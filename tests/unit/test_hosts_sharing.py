@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from outbound_guard.app.child import Child
 from outbound_guard.app.leading import take_part
-from outbound_guard.app.parts import Child, Parts
+from outbound_guard.app.parts import Parts
 from outbound_guard.app.watching import next_round
 from outbound_guard.blocklist.asking import Asking
 from outbound_guard.blocklist.lists import Lists
