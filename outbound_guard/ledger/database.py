@@ -168,7 +168,7 @@ def _sqlite(path: Path, *, writer: bool, busy: float) -> Engine:
         return connection
 
     # What is asked for is personal data, and errors go to the log.
-    # One transaction writes at a time, so a second writing connection would only wait, and fill a page cache of its own.
+    # One transaction writes at a time: a second connection would only wait, and fill a page cache of its own.
     pool = {"pool_size": 1, "max_overflow": 0, "pool_timeout": busy} if writer else {"pool_size": 2}
     engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, hide_parameters=True, **pool)
 
