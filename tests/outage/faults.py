@@ -50,6 +50,7 @@ class House:
         )
         self.load = Load(lambda: self.product.address, self._mail, senders=10)
         self._letters = random.Random(7)
+        self._answer = ""
 
     def _mail(self, key: str) -> Mail:
         rng = self._letters
@@ -61,9 +62,16 @@ class House:
 
     def straight(self) -> bool:
         """True if a message goes straight through now."""
-        with contextlib.suppress(OSError), self.product.client() as client:
-            return "queued as TEST" in client.submit("probe@probe.test", ["probe@there.test"], message("probe"))
-        return False
+        try:
+            with self.product.client() as client:
+                self._answer = client.submit("probe@probe.test", ["probe@there.test"], message("probe"))
+        except OSError as error:
+            self._answer = repr(error)
+        return "queued as TEST" in self._answer
+
+    def told(self) -> str:
+        """What was answered when a message last did not go straight through, and what the product said."""
+        return f"{self._answer}\n{self.product.said()}"
 
     def hop(self, do: Callable[[NextHop], object]) -> None:
         """Do something to both next hops, in their own thread."""
@@ -224,11 +232,11 @@ def run(house: House, names: list[str]) -> list[str]:
     house.hops.call(house.load.start())
     try:
         for name in names:
-            until(house.straight, house.product.said, _LATEST)
+            until(house.straight, house.told, _LATEST)
             before = len(house.load.answered)
             seen = FAULTS[name](house)
             ended = time.monotonic()
-            until(house.straight, house.product.said, _LATEST)
+            until(house.straight, house.told, _LATEST)
             recovery = time.monotonic() - ended
             until(lambda: house.product.get("/readyz")[0] == 200, "all parts are there", _LATEST)
             answers = len(house.load.answered) - before

@@ -75,7 +75,7 @@ def run(house: House, minutes: float, share: float, seed: int, *, faults: Sequen
             before = len(house.load.answered)
             seen = FAULTS[name](house)
             met += 1
-            until(house.straight, house.product.said, _LATEST)
+            until(house.straight, house.told, _LATEST)
             until(lambda: house.product.get("/readyz")[0] == 200, house.product.said, _LATEST)
             quiet(house, began + (minute + 1) * 60, began, samples)
             print(f"{minute:6.1f} min  {name:<18}{len(house.load.answered) - before:>8} answered  {seen}", flush=True)
