@@ -68,8 +68,10 @@ def _of_new_recipients(outcomes: Outcomes, share: float) -> Outcomes:
     counted = []
     for outcome, recipients in outcomes:
         if outcome == "delivered":
-            counted.append(("reached", round(recipients * share)))
+            if reached := round(recipients * share):
+                counted.append(("reached", reached))
         elif outcome == "unknown_user":
             recipients = round(recipients * share)
-        counted.append((outcome, recipients))
-    return [one for one in counted if one[1]]
+        if recipients:
+            counted.append((outcome, recipients))
+    return counted

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from outbound_guard.accounts import Identifier
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.actions import Actions, Outcome
@@ -25,7 +27,7 @@ from outbound_guard.reputation.slices import Slices
 from outbound_guard.scanners import Scanners
 from outbound_guard.signals import Panel, View
 from outbound_guard.signals.traits import observe
-from outbound_guard.verdict import SLICE, Held, Judgement, circumstances, class_now, decide
+from outbound_guard.verdict import SLICE, Held, Judgement, circumstances, class_now, decide, in_doubt, is_mailing
 
 
 class Pipeline:
@@ -120,8 +122,12 @@ class Pipeline:
         view = View(submission, sender, message, memory, opinion, now, opinions)
         signals, evidence = self.panel.look(view, carried, again=held.weights if held else None)
         recipients = len(submission.envelope.recipients)
-        held_for, room = (held.seconds, self.slices.room(sender, memory, recipients, now)) if held else (None, "")
-        around = circumstances(submission, sender, memory, self.directory, self.policy, now, held_for, room)
+        held_for = held.seconds if held else None
+        mailing = is_mailing(sender, message, memory, held=bool(held))
+        around = circumstances(submission, sender, memory, self.directory, self.policy, now, held_for, mailing=mailing)
+        if held and (doubt := in_doubt(sender, signals, memory, self.policy, around)) is not None:
+            room = self.slices.room(sender, memory, recipients, now, doubt)
+            around = msgspec.structs.replace(around, slice_=room)
         verdict = decide(sender, signals, memory, self.policy, around)
         if verdict.code == SLICE:
             # Nothing is waited for since its room was measured, so no two messages take the same.

@@ -5,7 +5,9 @@ The kinds of sender, and what must not happen to each:
 - a mailbox or script with a past: new behaviour counts against its own habits, so that nothing usual is touched;
 - a new one: nothing is known, so nothing new says much; its first mail goes out, its volume is watched;
 - a forwarder passes on what others wrote: its own suspicion is never fed by that, it is never suspended for it;
-- a sender of much mail (newsletter, season peak): volume alone defers or holds and drains, it never convicts.
+- a sender of much mail (newsletter, season peak): volume alone defers or holds and drains, it never convicts;
+- one whose first mailing reads like spam: the text, the company on its server and new recipients are all that is said
+  against it. It is held, and its recipients are asked: a few copies go out, and what they answer decides.
 
 False positives cost a customer's trust, so steps are reversible for as long as can be: hold first (minutes), quarantine
 when the evidence is strong, suspend only on evidence other than volume.
@@ -16,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 import msgspec
 
@@ -25,6 +28,7 @@ from outbound_guard.content import Message
 from outbound_guard.mail import Sender, Signal, Submission, Verdict
 from outbound_guard.reputation import Evidence, Memory, Observation, recent
 from outbound_guard.reputation import classes as classed
+from outbound_guard.reputation.memory import counts_at
 from outbound_guard.reputation.sender_classes import SenderClasses
 from outbound_guard.scanners import Opinion
 
@@ -37,6 +41,18 @@ CLEAN, ALLOWED, SUSPENDED, LIMIT, SLICE = "clean", "allowed", "suspended", "limi
 _ANSWERED = frozenset(("recipients", "refusals"))
 """Signals about the list of recipients: how a slice is taken puts to the test what they say. It does not say who
 writes, or what is written, so no slice goes out where one of the other signals is a suspicion by itself."""
+_UNPROVEN = _ANSWERED | {"content", "neighbours"}
+"""Signals that say what a mailing is like, not what its sender has done. The model is wrong about some wanted mailings
+whole, and that others on the server are suspects (of whom is asked because of the text) is no second proof. So where
+nothing else speaks, good answers may outweigh them."""
+_NOTHING_ELSE = 0.5
+"""What part of a suspicion (`watch`) all other signals may say together for that. Not none: of a sender that began
+this morning everything is still new."""
+_COPIES, _READERS = 3, 10
+"""Copies of a text, or recipients of one, from which on it is a mailing."""
+_LIST_FIELDS = ("list-unsubscribe", "list-id")
+"""RFC 2369 3.2, RFC 2919: a program that mails a list says so in one of these, as large receivers ask for. A form that
+visitors fill in, and is made to write to strangers, does not."""
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -81,7 +97,9 @@ class Circumstances(msgspec.Struct, frozen=True):
     probation: bool = False
     """The sender or its account was resumed a short time ago."""
     slice_: str = ""
-    """Why, if it is held for volume alone, it may go out with a slice (reputation/slices.py); empty: it may not."""
+    """Why, if answers can clear it, it may go out with a slice (reputation/slices.py); empty: it may not."""
+    mailing: bool = False
+    """It may be one of many copies, so that answers to some say something of the others (`is_mailing`)."""
 
 
 def decide(
@@ -96,7 +114,8 @@ def decide(
     if now_is.allowed:
         return Verdict(RELAY, score, ALLOWED, signals, now_is.allowed)
     careful, threshold = caution(memory, policy, now_is), policy.threshold
-    if convicting >= threshold.quarantine * careful:
+    doubt = in_doubt(sender, signals, memory, policy, now_is) if score >= threshold.hold * careful else None
+    if convicting >= threshold.quarantine * careful and doubt is None:
         suspend = None
         if convicting >= threshold.suspend * careful and sender.kind != "forwarder":
             suspend = sender.name
@@ -105,12 +124,7 @@ def decide(
     if score >= threshold.hold * careful:
         strongest = _strongest(effective, volume=True)
         held_for = now_is.held_for or 0.0
-        sliced = (
-            now_is.held_for is not None
-            and policy.hold.first_slice > 0
-            and convicting < threshold.hold * careful
-            and all(s.weight < threshold.watch * careful for s in effective if s.name not in _ANSWERED and not s.volume)
-        )
+        sliced = doubt is not None and now_is.held_for is not None
         if sliced and now_is.slice_:
             return Verdict(RELAY, score, SLICE, signals, now_is.slice_)
         if held_for < policy.hold.longest:
@@ -130,6 +144,36 @@ def decide(
     return Verdict(RELAY, score, CLEAN, signals)
 
 
+def in_doubt(
+    sender: Sender, signals: tuple[Signal, ...], memory: Memory, policy: Policy, now_is: Circumstances
+) -> float | None:
+    """What good answers have to outweigh before mail goes out in slices (nats); None: no answers can clear it.
+
+    0: it is about volume alone. More: the text speaks against it, the company, the list, and nothing else.
+    """
+    if not policy.hold.first_slice:
+        return None
+    others = [signal for signal in signals if not (signal.shadow or signal.volume)]
+    convicting, threshold = sum([signal.weight for signal in others]), policy.threshold
+    careful = caution(memory, policy, now_is)
+    suspicion = threshold.watch * careful
+    if convicting < threshold.hold * careful and all(s.weight < suspicion for s in others if s.name not in _ANSWERED):
+        return 0.0
+    if not now_is.mailing or now_is.probation:
+        return None  # Answers to others say nothing of it, or a second chance was given already.
+    else_ = sum([max(0.0, signal.weight) for signal in others if signal.name not in _UNPROVEN])
+    refused = max([signal.weight for signal in others if signal.name == "refusals"], default=0.0)
+    return max(convicting, suspicion) if else_ < _NOTHING_ELSE * suspicion and refused < suspicion else None
+
+
+def is_mailing(sender: Sender, message: Message, memory: Memory, *, held: bool) -> bool:
+    """True if a message may be one of many copies. Of a person's that has just come in it is too early to tell."""
+    if sender.kind == "mailbox":
+        times = memory.campaign.times if memory.campaign else 0
+        return not held or memory.recipients >= _READERS or times >= _COPIES
+    return sender.kind != "forwarder" and any(message.headers.get(field) for field in _LIST_FIELDS)
+
+
 def caution(memory: Memory, policy: Policy, now_is: Circumstances) -> float:
     """What the thresholds are multiplied by.
 
@@ -147,7 +191,8 @@ def circumstances(
     policy: Policy,
     now: float,
     held_for: float | None,
-    slice_: str = "",
+    *,
+    mailing: bool = False,
 ) -> Circumstances:
     """What people and limits say about this sender at `now` (unix seconds)."""
     standing = directory.suspended(sender.name, sender.account)
@@ -168,7 +213,7 @@ def circumstances(
         over_limit(memory, limit, account_limit, now),
         held_for,
         probation=bool(of_sender or of_account),
-        slice_=slice_,
+        mailing=mailing,
     )
 
 
@@ -178,10 +223,16 @@ def over_limit(memory: Memory, sender_limit: Limit, account_limit: Limit, now: f
         ("sender", memory.sender_traffic, sender_limit),
         ("account", memory.account_traffic, account_limit),
     ):
-        for window, what, most in limit.in_force():
-            if (sent := recent(traffic, window, what, now)) > most:
+        for current, before, window, what, most in _in_force(limit):
+            if traffic[current] + traffic[before] > most and (sent := recent(traffic, window, what, now)) > most:
                 return f"rate limit of this {scope}: {sent:.0f} of {most} {what} in a {window}"
     return ""
+
+
+@lru_cache(1024)
+def _in_force(limit: Limit) -> tuple[tuple[int, int, str, str, int], ...]:
+    """`limit.in_force()`, each with where the counts stand that cannot be more than the limit if their sum is not."""
+    return tuple((*counts_at(window, what), window, what, most) for window, what, most in limit.in_force())
 
 
 def class_now(
@@ -235,4 +286,6 @@ def allowed(rules: tuple[Allow, ...], sender: Sender, submission: Submission) ->
 
 
 def _strongest(signals: list[Signal], *, volume: bool) -> Signal:
-    return max((s for s in signals if volume or not s.volume), key=lambda s: s.weight)
+    asked = signals if volume else [signal for signal in signals if not signal.volume]
+    weights = [signal.weight for signal in asked]
+    return asked[weights.index(max(weights))]

@@ -29,7 +29,7 @@ class Hold(Table, frozen=True):
     longest: float = 21_600.0
     """Seconds after which a hold about volume alone drains, and any other hold waits for a person."""
     first_slice: int = 3
-    """Messages of a sender that go out before that, of what is held for volume alone, to see the answers; 0: none."""
+    """Messages of a sender that go out before that, of what answers can clear, to see them; 0: none."""
     slice_growth: float = 4.0
     """Once the answers are good, so many recipients may have been let out for each that has answered."""
     slice_wait: float = 60.0

@@ -11,12 +11,11 @@ import struct
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from importlib import resources
-from typing import Any
 
 import msgspec
 
 from outbound_guard.mail import Sender, domain_of
-from outbound_guard.reputation.keys import hashed, hashed_all, keeper_of, keys_of, record_of
+from outbound_guard.reputation.keys import NONE, hashed, hashed_all, keeper_of, keys_of, record_of
 from outbound_guard.reputation.memory import (
     NO_PROFILE,
     NOTHING,
@@ -25,8 +24,7 @@ from outbound_guard.reputation.memory import (
     TRAITS,
     Company,
     Memory,
-    decode_profile,
-    decode_traffic,
+    decode_record,
     lua,
     recent,
     sums,
@@ -65,11 +63,19 @@ _DOMAINS_KNOWN = 20
 
 # How numbers go into the scripts: packed, which costs a tenth of numbers as text (learn.lua, recall.lua).
 _LOOK_UP = struct.Struct("<dBBHB")
-_HEAD = struct.Struct("<dBdBBBfHHBBBBBB")
+_FOUND = struct.Struct("<HHHHB")
+_HEAD = struct.Struct("<dBdBBBfHHBBBBBBHH")
 _EVIDENCE = struct.Struct("<Bfff")
 _OUTCOME = struct.Struct("<BH")
-_COMPANY = struct.Struct("<4sBHII")
+_TEXT = struct.Struct("<4sHII")
+_ASKING = struct.Struct("<BH")
+_ASKED = struct.Struct("<4sII")
+_MARKED = struct.Struct("<4sI")
+_COMPANY = struct.Struct("<HHHHI")
 _SUSPEND = {"": 0, "sender": 1, "account": 2}
+_FLAGS = [tuple([bool(bits >> place & 1) for place in range(len(TRAITS))]) for bits in range(1 << len(TRAITS))]
+"""Bits, the lowest for the first trait, as what they say of each trait."""
+_BITS = {flags: bits for bits, flags in enumerate(_FLAGS)}
 
 
 class Observation(msgspec.Struct, frozen=True):
@@ -109,13 +115,11 @@ class Reputation:
     def __init__(self, state: State, half_life: float = 2 * 86_400.0) -> None:
         self._state = state
         self.half_life = half_life
-        record = script_text("record")
-        self._recall = state.script(lua(record + script_text("recall")))
-        known = script_text("known")
-        self._learn = state.script(lua(record + known + script_text("learn")))
-        self._pardon = state.script(lua(record + known + script_text("pardon")))
-        self._company = state.script(script_text("company"))
-        self._mark = state.script(script_text("mark"))
+        self._recall = state.script(script("record", "company", "recall"))
+        self._learn = state.script(script("record", "known", "learn"))
+        self._pardon = state.script(script("record", "known", "pardon"))
+        self._ask = state.script(script("company", "ask"))
+        self._mark = state.script(script("company", "mark"))
 
     @property
     def state(self) -> State:
@@ -127,50 +131,53 @@ class Reputation:
 
         One round trip; two for strangers.
         """
-        sender = seen.sender
-        keys = keys_of(sender)
+        sender, recipients = seen.sender, seen.recipients
+        keeper = keeper_of(sender)
         texts = ["" if value is None else kind + value for kind, value in zip(TRAITS, seen.traits, strict=True)]
-        texts += ["rcpt" + address.lower() for address in seen.recipients[:_RECIPIENTS_KNOWN]]
-        domains = list(dict.fromkeys(map(domain_of, seen.recipients)))[:_DOMAINS_KNOWN]
+        texts += ["rcpt" + address.lower() for address in recipients[:_RECIPIENTS_KNOWN]]
+        domains = list(dict.fromkeys(map(domain_of, recipients)))[:_DOMAINS_KNOWN]
         texts += ["domain" + domain for domain in domains]
         hashes = hashed_all(texts)
-        head = _LOOK_UP.pack(seen.now, count, keeper_of(sender), min(len(seen.recipients), 65_535), len(domains))
+        keys: tuple[bytes, ...] = keys_of(sender)
+        args: tuple[bytes, ...] = (
+            _LOOK_UP.pack(seen.now, count, keeper, min(len(recipients), 65_535), len(domains)),
+            hashes,
+        )
+        asking = None
         try:
-            remembering = self._state.start(self._recall, keys, (head, hashes))
-            campaign = None
             if seen.fingerprint:
-                asking = self._ask(_text(seen.fingerprint), sender.name, seen.now, _CAMPAIGN_KEPT, count=count)
-                campaign = Company(*await asking)
-            (
-                sender_traffic,
-                account_traffic,
-                profile,
-                account,
-                new_recipients,
-                traits,
-                networks,
-                new_domains,
-                unknown,
-            ) = await remembering
+                text = _text(seen.fingerprint)
+                if self._state.one_server:
+                    keys = (*keys, b"c" + text)
+                    args = (*args, _TEXT.pack(hashed(sender.name), _hour(seen.now), _CAMPAIGN_KEPT, _ONCE_KEPT))
+                else:
+                    asking = self._ask_all(((text, sender.name),), seen.now, _CAMPAIGN_KEPT, count=count)
+            remembering = self._state.start(self._recall, keys, args)
+            told = await asking[0] if asking else None
+            changed, account_changed, record, account_record, numbers, told_too = await remembering
         except StateDown as down:
             # Its traceback knows this frame, and the frame the futures that know it: a ring with the message in it.
             down.__traceback__ = None
             return NOTHING
+        never, waiting, new_recipients, new_domains, networks = _FOUND.unpack_from(numbers)
+        told = told or told_too
+        sender_traffic, profile = decode_record(record, changed)
+        account_traffic, account = decode_record(account_record, account_changed)
         memory = Memory(
-            sender=decode_profile(profile),
-            account=decode_profile(account),
-            sender_traffic=decode_traffic(sender_traffic),
-            account_traffic=decode_traffic(account_traffic),
-            keeps="account" if keeper_of(sender) == 2 else "sender",
-            recipients=min(len(seen.recipients), _RECIPIENTS_KNOWN),
+            sender=profile,
+            account=account,
+            sender_traffic=sender_traffic,
+            account_traffic=account_traffic,
+            keeps="account" if keeper == 2 else "sender",
+            recipients=min(len(recipients), _RECIPIENTS_KNOWN),
             new_recipients=new_recipients,
             domains=len(domains),
             new_domains=new_domains,
-            new_traits=tuple([letter != 48 for letter in traits]),  # 48: the digit zero.
-            first_seen=new_recipients > 0 or b"1" in traits,
-            campaign=campaign,
+            new_traits=_FLAGS[never | waiting],
+            first_seen=new_recipients > 0 or never > 0,
+            campaign=Company(*_COMPANY.unpack(told)) if told else None,
             shows=tuple([value is not None for value in seen.traits]),
-            hashes=hashes[: 4 * len(TRAITS)] + unknown,
+            hashes=hashes[: 4 * len(TRAITS)] + numbers[_FOUND.size :],
             networks=networks,
         )
         return await self._with_company(memory, seen, count) if memory.strange(seen.content) else memory
@@ -189,13 +196,14 @@ class Reputation:
             shared["address"] = (b"@" + sender.client_ip.encode(), sender.account)
         company = (*[(b"~" + value.to_bytes(8), sender.account) for value in sketch], *shared.values())
         try:
-            asked = [self._ask(name, member, seen.now, _STRANGERS_KEPT, count=count) for name, member in company]
+            asked = self._ask_all(company, seen.now, _STRANGERS_KEPT, count=count)
             # All are on their way; whichever is awaited first, they come together.
-            found = [Company(*await told) for told in asked]
+            told = b"".join([await one for one in asked])
         except StateDown as down:
             # As above.
             down.__traceback__ = None
             return memory
+        found = [Company(*one) for one in _COMPANY.iter_unpack(told)]
         near = sorted(found[: len(sketch)], key=lambda company: (company.hot, company.senders))
         return msgspec.structs.replace(
             memory,
@@ -204,9 +212,16 @@ class Reputation:
             company=company,
         )
 
-    def _ask(self, name: bytes, sender: str, now: float, keep: int, *, count: bool) -> Future[Any]:
-        asked = _COMPANY.pack(hashed(sender), count, int(now // 3600) % 65_536, keep, min(keep, _ONCE_KEPT))
-        return self._state.start(self._company, (b"c" + name,), (asked,))
+    def _ask_all(
+        self, company: Sequence[tuple[bytes, str]], now: float, keep: int, *, count: bool
+    ) -> list[Future[bytes]]:
+        """Ask for each name, and count who asks, in one call, or, where their keys lie apart, in one for each."""
+        head, keeping = _ASKING.pack(count, _hour(now)), (keep, min(keep, _ONCE_KEPT))
+        asked = [_ASKED.pack(hashed(member), *keeping) for _, member in company]
+        keys = [b"c" + name for name, _ in company]
+        if self._state.one_server:
+            return [self._state.start(self._ask, keys, (head + b"".join(asked),))]
+        return [self._state.start(self._ask, (key,), (head + one,)) for key, one in zip(keys, asked, strict=True)]
 
     def learn(
         self,
@@ -232,18 +247,21 @@ class Reputation:
         recipients = min(len(seen.recipients), 65_535)
         new = (recipients, memory.new_recipients, memory.domains, memory.new_domains)
         head = (habit, went_out, copy, seen.content, *new, _SUSPEND[suspend], uncount)
-        both = zip(seen.traits, memory.new_traits, strict=True)
-        traits = b"".join([b"-" if value is None else b"1" if is_new else b"0" for value, is_new in both])
-        self._write(seen.sender, seen.now, head, evidence, outcomes, (traits, memory.hashes if habit else b""))
+        shown, new_traits, hashes = 0, 0, b""
+        if habit:
+            shown, new_traits = _BITS[memory.shows], _BITS[memory.new_traits]
+            if new_traits or len(memory.hashes) > 4 * len(TRAITS):
+                hashes = memory.hashes
+        self._write(seen.sender, seen.now, head, evidence, outcomes, (shown, new_traits), hashes)
         if suspicious:
+            marked = [(name, member, _STRANGERS_KEPT) for name, member in memory.company]
             if seen.fingerprint:
-                self._mark_as(_text(seen.fingerprint), hashed(seen.sender.name), b"", _CAMPAIGN_KEPT)
-            for name, member in memory.company:
-                self._mark_as(name, hashed(member), b"", _STRANGERS_KEPT)
+                marked.append((_text(seen.fingerprint), seen.sender.name, _CAMPAIGN_KEPT))
+            self._mark_all(marked)
 
     def outcome(self, sender: Sender, now: float, outcomes: Outcomes, evidence: Sequence[Evidence]) -> None:
         """Write behind what the world answered at `now` (unix seconds), and what that says."""
-        self._write(sender, now, (False, False, False, 0.0, 0, 0, 0, 0, 0, False), evidence, outcomes, (b"", b""))
+        self._write(sender, now, (False, False, False, 0.0, 0, 0, 0, 0, 0, False), evidence, outcomes)
 
     def _write(
         self,
@@ -252,30 +270,38 @@ class Reputation:
         head: tuple[float, ...],
         evidence: Sequence[Evidence],
         outcomes: Outcomes,
-        rest: tuple[bytes, ...],
+        traits: tuple[int, int] = (0, 0),
+        hashes: bytes = b"",
     ) -> None:
         who = (now, keeper_of(sender), self.half_life)
-        packed = _HEAD.pack(*who, *head, len(evidence), len(outcomes))
+        packed = _HEAD.pack(*who, *head, len(evidence), len(outcomes), *traits)
         details = b"".join(
             [
                 *[_EVIDENCE.pack(item.slot, item.weight, item.low, item.high) for item in evidence],
                 *[_OUTCOME.pack(OUTCOMES.index(outcome), min(count, 65_535)) for outcome, count in outcomes],
             ]
         )
-        self._state.later(self._learn, keys_of(sender), (packed, details, *rest))
+        self._state.later(self._learn, keys_of(sender), (packed, details, hashes))
 
     def judged(self, fingerprint: int, *, good: bool) -> None:
         """Write behind that a person released (`good`) or confirmed the campaign with this fingerprint."""
         if fingerprint:
-            self._mark_as(_text(fingerprint), b"", b"good" if good else b"bad", _CAMPAIGN_KEPT)
+            self._mark_all([(_text(fingerprint), "", _CAMPAIGN_KEPT)], b"good" if good else b"bad")
 
     def complained(self, fingerprint: int, sender: str) -> None:
         """Write behind that recipients complain of a text as this sender sends it: the two are under suspicion."""
         if fingerprint:
-            self._mark_as(_text(fingerprint), hashed(sender), b"", _CAMPAIGN_KEPT)
+            self._mark_all([(_text(fingerprint), sender, _CAMPAIGN_KEPT)], b"complaint")
 
-    def _mark_as(self, name: bytes, sender: bytes, said: bytes, keep: int) -> None:
-        self._state.later(self._mark, (b"c" + name,), (sender, said, keep))
+    def _mark_all(self, marked: Sequence[tuple[bytes, str, int]], said: bytes = b"") -> None:
+        """Note against names that a member, if one is named, is under suspicion, and what was said; seconds to keep."""
+        keys = [b"c" + name for name, _, _ in marked]
+        packed = [_MARKED.pack(hashed(member) if member else NONE, keep) for _, member, keep in marked]
+        if self._state.one_server and keys:
+            self._state.later(self._mark, keys, (said, b"".join(packed)))
+            return
+        for key, one in zip(keys, packed, strict=True):
+            self._state.later(self._mark, (key,), (said, one))
 
     async def pardon(self, sender: str, account: str, now: float, *, mistake: bool) -> None:
         """Forget the suspicion against a sender (and its account) and lift the suspension. Raises StateDown."""
@@ -284,8 +310,14 @@ class Reputation:
         await self._state.call(self._pardon, [record_of(account)], [repr(now), 0])
 
 
-def script_text(name: str) -> str:
-    return resources.files(__name__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+def script(*names: str) -> str:
+    """A script of these files of the package, one behind the other."""
+    files = [resources.files(__name__).joinpath(f"{name}.lua") for name in ("list", *names)]
+    return lua("".join([file.read_text(encoding="utf-8") for file in files]))
+
+
+def _hour(now: float) -> int:
+    return int(now // 3600) % 65_536
 
 
 def _text(fingerprint: int) -> bytes:

@@ -1,12 +1,26 @@
 -- Shared by the scripts that learn, behind record.lua: what becomes known, and what of it fades.
 
+local function traffic_of(packed)
+    if packed ~= '' then return { unpack_at(T.FORMAT, packed, 2) } end
+    local v = {}
+    for i = 1, T.COUNT do v[i] = 0 end
+    return v
+end
+
+local function profile_of(packed)
+    if #packed > HEAD then return { unpack_at(P.FORMAT, packed, HEAD + 1) } end
+    local v = {}
+    for i = 1, P.COUNT do v[i] = 0 end
+    return v
+end
+
 -- Put a profile into a record; its tail stays, or becomes another.
 local function write_profile(key, before, v, tail)
-    local profile = encode(PROFILE, v)
+    local profile = pack(P.FORMAT, unpack(v, 1, P.COUNT))
     if #before > HEAD and not tail then
         call('SETRANGE', key, HEAD, profile)
     else
-        local traffic = before ~= '' and sub(before, 2, HEAD) or string.rep('\0', TRAFFIC[2])
+        local traffic = before ~= '' and sub(before, 2, HEAD) or string.rep('\0', T.SIZE)
         write(key, before, traffic, profile, tail or tail_of(before))
     end
 end
@@ -14,7 +28,7 @@ end
 local function add_apart(key, hashes)
     local added = 0
     for first = 1, #hashes, 4000 do
-        added = added + call('SADD', key, unpack(numbers(hashes, first, math.min(first + 3999, #hashes))))
+        added = added + call('SADD', key, unpack(numbers(hashes, first, min(first + 3999, #hashes))))
     end
     return added
 end
@@ -25,7 +39,7 @@ local function make_known(tail, key, hashes)
     local added = 0
     for at = 1, #hashes, 4 do
         local hash = sub(hashes, at, at + 3)
-        if not place(tail.known, hash, 4) then
+        if not place(tail.known, hash, 1, 4) then
             tail.known = tail.known .. hash
             added = added + 1
             if #tail.known > MOST_INSIDE then

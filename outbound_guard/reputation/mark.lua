@@ -1,21 +1,29 @@
 -- Note against what several may share (company.lua) that a sender of it is under suspicion, or what a person said of it.
--- KEYS  1 what is known of it, packed as in company.lua
--- ARGV  1 sender's hash (4 octets) or ''   2 '' or 'good' or 'bad'   3 seconds to keep it
+-- KEYS  what is known of each
+-- ARGV  1 '' or 'good' or 'bad', what a person said, or 'complaint', a recipient
+--       2 packed, for each key: '<c4I4' the sender's hash, or NONE; seconds to keep it
 
-local MOST = 4096  -- senders that are told apart
-local told = redis.call('GET', KEYS[1]) or struct.pack('<HHHHH', 0, 0, 0, 0, 0)
-local hour, good, bad, senders, hot = struct.unpack('<HHHHH', told)
-local entries = told:sub(11)
-if ARGV[1] ~= '' then
-    local at = entries:find(ARGV[1], 1, true)
-    while at and (at - 1) % 8 ~= 0 do at = entries:find(ARGV[1], at + 1, true) end
-    local mine = at and struct.unpack('<I4', entries, at + 4) or 0
-    if mine % 2 == 0 and (at or #entries < 8 * MOST) then
-        hot = math.min(hot + 1, 65535)
-        local entry = struct.pack('<c4I4', ARGV[1], mine + 1)
-        entries = at and entries:sub(1, at - 1) .. entry .. entries:sub(at + 8) or entries .. entry
+local at = 1
+for n = 1, #KEYS do
+    local key, hash, keep = KEYS[n], nil, nil
+    hash, keep, at = unpack_at('<c4I4', ARGV[2], at)
+    local told, here, mine, taken, places = look(key, hash)
+    local there = told ~= ''
+    if not there then
+        told, here, taken = pack('<HHHHH', 0, 0, 0, 0, 0), 10, 0
+        call('SET', key, told, 'EX', keep)
     end
+    local hour, good, bad, senders, hot = unpack_at('<HHHHH', told)
+    local is_hot = hash ~= NONE and mine % 2 == 0 and (mine > 0 or taken < MOST)
+    if is_hot then hot = min(hot + 1, 65535) end
+    if ARGV[1] == 'good' then good = min(good + 1, 65535) end
+    if ARGV[1] == 'bad' then bad = min(bad + 1, 65535) end
+    local head = pack('<HHHHH', hour, good, bad, senders, hot)
+    if is_hot then
+        put(key, told, here, pack('<c4I4', hash, mine + 1), mine == 0, taken, places, head)
+    elseif head ~= sub(told, 1, 10) then
+        call('SETRANGE', key, '0', head)
+    end
+    -- Who is under suspicion already, and has just been counted, changes nothing.
+    if there and (is_hot or ARGV[1] ~= '') then call('EXPIRE', key, keep) end
 end
-if ARGV[2] == 'good' then good = math.min(good + 1, 65535) end
-if ARGV[2] == 'bad' then bad = math.min(bad + 1, 65535) end
-redis.call('SET', KEYS[1], struct.pack('<HHHHH', hour, good, bad, senders, hot) .. entries, 'EX', ARGV[3])

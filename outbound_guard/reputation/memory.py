@@ -81,43 +81,51 @@ class _Layout:
         self.struct = struct.Struct("<" + "".join(kind for _, kind in fields))
         self.lua_format = "<" + "".join({"I": "I4"}.get(kind, kind) for _, kind in fields)
 
-    def decode(self, packed: bytes | None) -> Any:
+    def decode(self, packed: bytes) -> Any:
         """A record from its packed form. A missing one, or one of another layout, is empty: memory may be lost."""
-        if packed is None or len(packed) != self.struct.size:
+        if len(packed) != self.struct.size:
             return self.empty
         return self.make(self.struct.unpack(packed))
 
 
 _traffic, _profile = _Layout("Traffic", TRAFFIC), _Layout("Profile", PROFILE)
-decode_traffic, decode_profile = _traffic.decode, _profile.decode
 NO_TRAFFIC, NO_PROFILE = _traffic.empty, _profile.empty
 _MARK = bytes([zlib.crc32(repr((TRAFFIC, PROFILE)).encode()) % 256])
 """The first octet of a record: one of other fields is as good as none."""
 _HEAD = 1 + _traffic.struct.size
 
 
-def decode_record(record: bytes | None) -> tuple[Any, Any]:
-    """The traffic and the profile of a record as it lies there. A missing one, or one of another layout, is empty."""
-    if record is None or record[:1] != _MARK:
-        return NO_TRAFFIC, NO_PROFILE
-    return decode_traffic(record[1:_HEAD]), decode_profile(record[_HEAD : _HEAD + _profile.struct.size])
+def decode_record(record: bytes | None, changed: bytes = b"") -> tuple[Any, Any]:
+    """The traffic and the profile of a record as it lies there. A missing one, or one of another layout, is empty.
+
+    `changed`: what the traffic begins with by now.
+    """
+    if not record or record[0] != _MARK[0]:
+        return (_traffic.decode(changed) if changed else NO_TRAFFIC), NO_PROFILE
+    traffic = changed + record[1 + len(changed) : _HEAD]
+    return _traffic.decode(traffic), _profile.decode(record[_HEAD : _HEAD + _profile.struct.size])
 
 
 _SUM0 = _profile.names.index("sum0")
 
 
 def lua(text: str) -> str:
-    """A script with what it takes from here: field numbers in place of `T.name` and `P.name`, sizes, formats."""
+    """A script with what it takes from here.
+
+    In place of `T.name` and `P.name` it gets the numbers of fields (from 1), of `T.COUNT` how many there are, of
+    `T.SIZE` their octets, of `T.FORMAT` how they are packed, of `P.SUMS_AT` where in a profile the sums begin (from 1).
+    """
     numbers = {
         f"{letter}.{name}": str(i)
         for letter, layout in (("T", _traffic), ("P", _profile))
         for i, name in enumerate(layout.names, 1)
     }
-    head = "".join(
-        f"local {name} = {{ {len(layout.names)}, {layout.struct.size}, '{layout.lua_format}' }}\n"
-        for name, layout in (("TRAFFIC", _traffic), ("PROFILE", _profile))
-    )
-    head += f"local SLOTS, TRAITS, YOUNG, MARK = {SLOTS}, {len(TRAITS)}, {YOUNG}, '\\{_MARK[0]:03}'\n"
+    for letter, layout in (("T", _traffic), ("P", _profile)):
+        numbers[f"{letter}.COUNT"] = str(len(layout.names))
+        numbers[f"{letter}.SIZE"] = str(layout.struct.size)
+        numbers[f"{letter}.FORMAT"] = f"'{layout.lua_format}'"
+    numbers["P.SUMS_AT"] = str(1 + struct.calcsize("<" + "".join(kind for _, kind in PROFILE[:_SUM0])))
+    head = f"local SLOTS, TRAITS, YOUNG, MARK = {SLOTS}, {len(TRAITS)}, {YOUNG}, '\\{_MARK[0]:03}'\n"
     return head + re.sub(r"\b([TP]\.\w+)", lambda found: numbers[found[1]], text)
 
 
@@ -142,6 +150,17 @@ _PLACES = {
 """Length of a window, and where its start and its two counts stand in the record."""
 _TRAIT = {trait: place for place, trait in enumerate(TRAITS)}
 _HABIT = {trait: _profile.names.index(f"{trait}_seen") for trait in TRAITS}
+
+
+def places_of(trait: str) -> tuple[int, int]:
+    """Where a trait stands in `Memory.shows` and `new_traits`, and in a profile: how often it was seen, then new."""
+    return _TRAIT[trait], _HABIT[trait]
+
+
+def counts_at(window: str, what: str) -> tuple[int, int]:
+    """Where in the traffic the two counts stand of which `recent` is made: it is never more than their sum."""
+    _, _, current, before = _PLACES[window, what]
+    return current, before
 
 
 def recent(traffic: Any, window: str, what: str, now: float) -> float:
@@ -260,15 +279,6 @@ class Memory(msgspec.Struct, frozen=True):
         place = _HABIT[trait]
         profile = self.account if self.keeps == "account" else self.sender
         return profile[place], profile[place + 1]
-
-    def shown(self, trait: str) -> tuple[bool, float, float] | None:
-        """`is_new` and `habit` together, or None if the message does not show the trait: asked many times a message."""
-        at = _TRAIT[trait]
-        if not self.shows[at]:
-            return None
-        place = _HABIT[trait]
-        profile = self.account if self.keeps == "account" else self.sender
-        return self.new_traits[at], profile[place], profile[place + 1]
 
 
 NOTHING = Memory(NO_PROFILE, NO_PROFILE, NO_TRAFFIC, NO_TRAFFIC, available=False)

@@ -7,5 +7,5 @@ local v = profile_of(record)
 for i = P.sum0, P.sum0 + SLOTS - 1 do v[i] = 0 end
 v[P.sums_at] = tonumber(ARGV[1])
 v[P.suspended] = 0
-v[P.trust] = math.min(3, v[P.trust] + tonumber(ARGV[2]))
+v[P.trust] = min(3, v[P.trust] + tonumber(ARGV[2]))
 write_profile(KEYS[1], record, v)

@@ -8,7 +8,7 @@
 -- Returns 1, or 0 if this hour, or a later one, was taken in before.
 
 local now, at, messages, recipients, failed, placed, networks, whole = unpack_at('<ddffffHB', ARGV[1])
-local source, hour, day = ARGV[2], math.floor(at / 3600), math.floor(at / 86400)
+local source, hour, day = ARGV[2], floor(at / 3600), floor(at / 86400)
 local marks = call('HMGET', KEYS[4], source, source .. ' day', source .. ' sum')
 if hour <= tonumber(marks[1] or -1) then return 0 end
 
@@ -17,20 +17,20 @@ local v = traffic_of(record)
 
 -- The same rules as for live traffic (recall.lua): a peak fades with time, and one hour at most doubles it.
 local function peak(field, number, factor, passed)
-    local fade = factor ^ math.max(0, passed)
-    local number_then = math.min(number, v[field] / math.max(fade, 1e-9) * 2 + 10)
-    v[field] = math.max(v[field], number_then * fade)
+    local fade = factor ^ max(0, passed)
+    local number_then = min(number, v[field] / max(fade, 1e-9) * 2 + 10)
+    v[field] = max(v[field], number_then * fade)
 end
 
-peak(T.hour_peak, recipients, 0.998, math.floor(now / 3600) - hour)
+peak(T.hour_peak, recipients, 0.998, floor(now / 3600) - hour)
 local before, sum = tonumber(marks[2] or day), tonumber(marks[3] or 0)
 if before ~= day then
-    peak(T.day_peak, sum, 0.97, math.floor(now / 86400) - before)
+    peak(T.day_peak, sum, 0.97, floor(now / 86400) - before)
     sum = 0
 end
-local traffic = encode(TRAFFIC, v)
+local traffic = pack(T.FORMAT, unpack(v, 1, T.COUNT))
 if record ~= '' then
-    call('SETRANGE', KEYS[1], 1, traffic)
+    call('SETRANGE', KEYS[1], '1', traffic)
 else
     call('SET', KEYS[1], MARK .. traffic, 'EX', KEEP)
 end
@@ -48,10 +48,10 @@ local new = failed + make_known(tail, KEYS[3], sub(ARGV[4], split + 1))
 if tail.apart == 1 then call('EXPIRE', KEYS[3], KEEP) end
 habits[P.messages] = habits[P.messages] + messages
 habits[P.recipients] = habits[P.recipients] + recipients
-habits[P.new] = habits[P.new] + math.min(new, recipients)
+habits[P.new] = habits[P.new] + min(new, recipients)
 while habits[P.recipients] > MOST_RECIPIENTS do halve(habits, P.recipients) end
 habits[P.network_seen] = habits[P.network_seen] + placed
-habits[P.network_new] = habits[P.network_new] + math.min(network_new, placed)
+habits[P.network_new] = habits[P.network_new] + min(network_new, placed)
 while habits[P.network_seen] > MOST_SEEN do halve(habits, P.network_seen) end
 
 local sender = same and habits or profile_of(record)

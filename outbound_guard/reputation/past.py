@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from outbound_guard.mail import Sender
-from outbound_guard.reputation import script_text
+from outbound_guard.reputation import script
 from outbound_guard.reputation.keys import hashed, keeper_of, keys_of
-from outbound_guard.reputation.memory import OUTCOMES, YOUNG, lua
+from outbound_guard.reputation.memory import OUTCOMES, YOUNG
 from outbound_guard.state import State
 
 _HEAD = struct.Struct("<ddffffHB")
@@ -44,7 +44,7 @@ class Past:
     def __init__(self, state: State, now: float) -> None:
         """`now`: unix seconds; what was learned fades up to then."""
         self._state, self._now = state, now
-        self._script = state.script(lua(script_text("record") + script_text("known") + script_text("past")))
+        self._script = state.script(script("record", "known", "past"))
 
     def sender(self, sender: Sender, hour: Hour, source: str) -> asyncio.Future[int]:
         """Take in an hour of a sender; 0 if it was known. The future raises StateDown, as may this."""

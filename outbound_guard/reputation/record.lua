@@ -1,4 +1,4 @@
--- Shared by the scripts that follow it: reading, ageing and writing records (fields and layouts: memory.py).
+-- Shared by the scripts that follow it: reading and writing records (fields and layouts: memory.py).
 --
 -- A record is one string, since each key costs more than what a sender has in it, and each call more than to unpack it:
 --   MARK, which names the layout; the traffic
@@ -11,41 +11,14 @@
 -- Seconds (60 days); garbage collection only, age is judged by the stored times. Who sends has all its records kept
 -- anew each day (recall.lua), so that a write need not say it again.
 local KEEP = 5184000
-local NONE = '\0\0\0\0'  -- the hash of what a message does not have
 local MOST_INSIDE = 512  -- octets of known hashes; a key of its own costs as much as a third of that
-local HEAD = 1 + TRAFFIC[2]
-local BODY = HEAD + PROFILE[2]
-local sub, find, pack, unpack_at, call = string.sub, string.find, struct.pack, struct.unpack, redis.call
+local HEAD = 1 + T.SIZE
+local BODY = HEAD + P.SIZE
 
 -- A record as it lies there; empty if there is none, or it is of another layout: memory may be lost.
 local function open(packed)
-    if packed and sub(packed, 1, 1) == MARK and (#packed == HEAD or #packed >= BODY + 4) then return packed end
+    if packed and find(packed, MARK, 1, true) == 1 and (#packed == HEAD or #packed >= BODY + 4) then return packed end
     return ''
-end
-
-local function decode(layout, packed, at)
-    if #packed >= at + layout[2] then return { unpack_at(layout[3], packed, at + 1) } end
-    local v = {}
-    for i = 1, layout[1] do v[i] = 0 end
-    return v
-end
-local function traffic_of(packed) return decode(TRAFFIC, packed, 1) end
-local function profile_of(packed) return decode(PROFILE, packed, HEAD) end
-
-local function encode(layout, v) return pack(layout[3], unpack(v, 1, layout[1])) end
-
--- What follows the profile.
-local function tail_of(packed)
-    if #packed <= HEAD then return { networks = '', young = '', known = '', apart = 0 } end
-    local networks, young, apart, at = unpack_at('<BHB', packed, BODY + 1)
-    local second = at + networks * 8
-    local third = second + young * 8
-    return {
-        networks = sub(packed, at, second - 1),
-        young = sub(packed, second, third - 1),
-        known = sub(packed, third),
-        apart = apart,
-    }
 end
 
 -- Put a whole record in the place of what was there.
@@ -59,11 +32,18 @@ local function write(key, before, traffic, profile, tail)
     end
 end
 
--- Where a hash begins in a list of them, `width` octets apart, or nil.
-local function place(list, hash, width)
-    local at = find(list, hash, 1, true)
-    while at and (at - 1) % width ~= 0 do at = find(list, hash, at + 1, true) end
-    return at
+-- What follows the profile.
+local function tail_of(packed)
+    if #packed <= HEAD then return { networks = '', young = '', known = '', apart = 0 } end
+    local networks, young, apart, at = unpack_at('<BHB', packed, BODY + 1)
+    local second = at + networks * 8
+    local third = second + young * 8
+    return {
+        networks = sub(packed, at, second - 1),
+        young = sub(packed, second, third - 1),
+        known = sub(packed, third),
+        apart = apart,
+    }
 end
 
 -- Hashes as numbers: a set of such takes 4 octets each (intset).

@@ -1,4 +1,4 @@
-"""First slices of what is held for volume alone: a few messages go out, and the answers say whether the rest may.
+"""First slices of what only answers can clear: a few messages go out, and the answers say whether the rest may.
 
 Mail that is held for its volume, and that nothing else would hold, drains after some hours, wanted or not (verdict.py
 says which mail that is). Its recipients know sooner. Of a bought list one address in five is gone, of an own one in
@@ -10,6 +10,10 @@ sequential test with two bounds (Wald 1945):
 - at or above SURE (some 15 good answers more than the bad ones outweigh) it is taken for a good one: so many recipients
   may have been let out as have answered, times `slice_growth`. As in TCP's slow start, all is out in a few slices;
 - in between a further first slice goes out. A message to a single recipient says little, so a thief's can be several.
+
+Where not the volume but the text speaks against a mailing, and the company, and nothing else (verdict.py), the same
+test is stricter: good answers must outweigh what speaks against it, not only SURE; and of a mailbox only answers of
+recipients that it never wrote to count, since a thief's first choice are the owner's friends, who exist.
 
 Between two slices lie `slice_wait` seconds, and half of what was let out must be answered. What went out is counted in
 the process that looks at held mail, which alone decides about it; a restart begins anew.
@@ -34,6 +38,8 @@ GOOD, BAD = 0.2, 2.3
 """Nats that an answer weighs, for and against the list."""
 SURE = 3.0
 """Nats from which on the list is taken for a good or a bad one: odds of twenty to one."""
+SLOW = 2.0
+"""What `slice_growth` is at most where the text speaks against a mailing."""
 RECIPIENTS = 100
 """Recipients of a first slice; a single message can have a thousand."""
 _HALF_LIFE = 604_800.0
@@ -66,29 +72,37 @@ class Slices:
         self.hold = hold
         self._trials: dict[tuple[str, str], _Trial] = {}
 
-    def room(self, sender: Sender, memory: Memory, recipients: int, now: float) -> str:
-        """Why a held message to so many recipients may go out at `now` (unix seconds), in words; empty: it may not."""
+    def room(self, sender: Sender, memory: Memory, recipients: int, now: float, against: float = 0.0) -> str:
+        """Why a held message to so many recipients may go out at `now` (unix seconds), in words; empty: it may not.
+
+        `against`: nats that speak against it beside its volume, which good answers have to outweigh.
+        """
         if not self.hold.first_slice or not memory.available:
             return ""
         trial = self._trial(sender, memory, now)
-        good, bad = _answers(trial.began, memory)
-        said = GOOD * good - BAD * bad
+        strangers = against > 0 and sender.kind == "mailbox"
+        good, bad = _answers(trial.began, memory, strangers)
+        said, enough = GOOD * good - BAD * bad, max(SURE, against)
         if said <= -SURE:
             return ""
+        if said < enough and (trial.most_messages == inf or (strangers and memory.new_share < _NEW)):
+            return ""  # What is good enough for volume, or for those who are known, is not for this.
         answered = good + bad
         if now - trial.slice_at >= self.hold.slice_wait and answered * 2 >= trial.recipients:
             trial.slice_at = now
-            if said >= SURE:
-                trial.most_messages, trial.most_recipients = inf, self.hold.slice_growth * answered
+            if said >= enough:
+                growth = min(self.hold.slice_growth, SLOW) if against > 0 else self.hold.slice_growth
+                trial.most_messages, trial.most_recipients = inf, growth * answered
             else:
                 trial.most_messages = trial.messages + self.hold.first_slice
                 trial.most_recipients = trial.recipients + RECIPIENTS
         if trial.messages >= trial.most_messages or trial.recipients + recipients > trial.most_recipients:
             return ""
+        why = "held for its text or company alone" if against > 0 else "held for its volume alone"
         if not trial.messages:
-            return "held for its volume alone: a few messages go out to see what their recipients answer"
+            return f"{why}: a few messages go out to see what their recipients answer"
         return (
-            f"held for its volume alone: {trial.messages} messages to {trial.recipients} recipients were let out, "
+            f"{why}: {trial.messages} messages to {trial.recipients} recipients were let out, "
             f"and of {answered:.0f} answers since {good:.0f} were good"
         )
 
@@ -113,8 +127,8 @@ class Slices:
         return _Trial(memory.sender, now, now, 0, 0, self.hold.first_slice, RECIPIENTS)
 
 
-def _answers(began: Any, memory: Memory) -> tuple[float, float]:
-    """Good and bad answers since the profile was `began`."""
+def _answers(began: Any, memory: Memory, strangers: bool) -> tuple[float, float]:
+    """Good and bad answers since the profile was `began`; `strangers`: good ones of new recipients only."""
     record = memory.sender
     faded = 0.5 ** (max(0.0, record.outcomes_at - began.outcomes_at) / _HALF_LIFE)
 
@@ -122,5 +136,5 @@ def _answers(began: Any, memory: Memory) -> tuple[float, float]:
         numbers = [float(getattr(record, outcome) - getattr(began, outcome) * faded) for outcome in outcomes]
         return sum([max(0.0, number) for number in numbers])
 
-    good = since("reached" if memory.new_share >= _NEW else "delivered")
+    good = since("reached" if strangers or memory.new_share >= _NEW else "delivered")
     return good, since("unknown_user", "refused", "complaint")

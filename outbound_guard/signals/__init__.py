@@ -122,6 +122,9 @@ class Panel:
                 self._armed.append(armed)
         if tables:
             raise ConfigError(f"policy: signal.{min(tables)}: there is no such signal; known: {', '.join(names())}")
+        # Ready to be asked, all of them or those that need no memory; what else they are is looked up for a finding.
+        self._asked = [(a.look, a.settings, a) for a in self._armed]
+        self._asked_of_nothing = [(a.look, a.settings, a) for a in self._armed if not a.needs_memory]
         self._of_habit = frozenset(a.name for a in self._armed if a.habit and not a.shadow)
         self.reads_content = any(a.name == content.NAME for a in self._armed)
         """True if somebody asks for the content model's opinion."""
@@ -140,18 +143,22 @@ class Panel:
         Returns the signals, whose weights are what each check now contributes to the score (running sum and fresh
         evidence together), and the fresh evidence to be remembered.
         """
-        signals, evidence = [], []
-        for check in self._armed:
-            if check.needs_memory and not view.memory.available:
+        signals: list[Signal] = []
+        evidence: list[Evidence] = []
+        usual: list[float] = []
+        for look, settings, check in self._asked if view.memory.available else self._asked_of_nothing:
+            found = look(view, settings)
+            if found is None and not check.adds_up:
                 continue
-            found = check.look(view, check.settings)
             carried = sums[check.slot]
             if again and check.habit and check.name not in _NOT_WHO:
                 carried = max(carried, again.get(check.name, carried))
             if found is None:
-                if abs(carried) >= 0.01 and check.adds_up:
+                if carried >= 0.01 or carried <= -0.01:
                     reason = f"nothing new; {carried:+.1f} from earlier mail"
                     signals.append(Signal(check.name, carried, reason, False, check.shadow))
+                    if check.habit and not check.shadow:
+                        usual.append(carried)
                 continue
             fresh, reason = found
             fresh *= check.scale
@@ -163,16 +170,22 @@ class Panel:
             else:
                 # However often it is seen, a weak oddity does not become a strong one.
                 most = _SAME_AGAIN if check.habit and not view.memory.first_seen else _REPEATED
-                high = min(check.high, most * fresh) if fresh > 0 else check.high
+                high = check.high
+                if fresh > 0 and most * fresh < high:
+                    high = most * fresh
                 total = bounded(carried, fresh, check.low, high)
                 if total != carried and not check.shadow:
                     evidence.append(Evidence(check.slot, fresh, check.low, high))
             signals.append(Signal(check.name, total, reason, check.volume, check.shadow))
-        return tuple(self._usual_at_most(signals)), evidence
+            if check.habit and not check.shadow:
+                usual.append(total)
+        return tuple(self._usual_at_most(signals, usual)), evidence
 
-    def _usual_at_most(self, signals: list[Signal]) -> list[Signal]:
-        """What speaks for the sender by habit is cut down, all alike, until the checks of habit sum up to `_USUAL`."""
-        weights = [signal.weight for signal in signals if signal.name in self._of_habit]
+    def _usual_at_most(self, signals: list[Signal], weights: list[float]) -> list[Signal]:
+        """What speaks for the sender by habit is cut down, all alike, until the checks of habit sum up to `_USUAL`.
+
+        `weights`: of those signals that are about habit.
+        """
         too_much = _USUAL - sum(weights)
         if too_much <= 0:
             return signals
@@ -190,15 +203,19 @@ class Panel:
         # A forwarder answers for what others wrote: that is counted, but says nothing about it.
         if check is None or sender.kind == "forwarder":
             return []
-        weight = sum(refusals.weigh(outcome, count, record, check.settings) for outcome, count in outcomes)
+        weight = sum([refusals.weigh(outcome, count, record, check.settings) for outcome, count in outcomes])
         return [Evidence(check.slot, weight * check.scale, check.low, check.high)] if weight else []
 
 
 def bounded(carried: float, fresh: float, low: float, high: float) -> float:
     """A running sum after one more piece of evidence; the same rule as `add_evidence` in reputation/record.lua."""
+    # Without `min` and `max`, which take longer than all the rest: this is asked for most findings.
+    reached = carried + fresh
     if fresh > 0:
-        return max(carried, min(carried + fresh, high))
-    return min(carried, max(carried + fresh, low))
+        reached = high if high < reached else reached
+        return reached if reached > carried else carried
+    reached = low if low > reached else reached
+    return reached if reached < carried else carried
 
 
 def names() -> list[str]:

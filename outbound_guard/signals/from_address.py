@@ -14,7 +14,7 @@ NEEDS_MEMORY = True
 ADDS_UP = True
 HABIT = True
 LOW, HIGH = -0.5, 4.0
-_WORDS = {"from": "From address", "name": "display name", "reply": "Reply-To"}
+_ASKED = novelty.asked((("from", "From address"), ("name", "display name"), ("reply", "Reply-To")))
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -37,21 +37,23 @@ def look(view: View, settings: Settings) -> Finding | None:
     if view.sender.kind == "forwarder":
         return None
     memory, message = view.memory, view.message
+    profile, shows, are_new = memory.keeper, memory.shows, memory.new_traits
     weight, reasons = 0.0, []
-    values = (("from", message.from_address), ("name", message.display_name), ("reply", message.reply_to))
-    for trait, value in values:
-        shown = memory.shown(trait) if value else None
-        if shown is None:
+    values = (message.from_address, message.display_name, message.reply_to)
+    for value, (at, place, words) in zip(values, _ASKED, strict=True):
+        if not (value and shows[at]):
             continue
-        is_new, seen, new = shown
-        part = novelty.weight(is_new, seen, new, stranger=settings.stranger, prior=settings.prior)
+        is_new = are_new[at]
+        part = novelty.weight(is_new, profile[place], profile[place + 1], settings.stranger, settings.prior)
         weight += part
         if is_new and part > 0.05:
-            reasons.append(f"{_WORDS[trait]} {value!r} is new")
-            if trait == "reply" and domain_of(value) != message.from_domain:
+            reasons.append(f"{words} {value!r} is new")
+            if words == "Reply-To" and domain_of(value) != message.from_domain:
                 weight += settings.reply_elsewhere
             foreign = (
-                trait == "from" and view.sender.kind == "mailbox" and message.from_domain != domain_of(view.sender.name)
+                words == "From address"
+                and view.sender.kind == "mailbox"
+                and message.from_domain != domain_of(view.sender.name)
             )
             if foreign:
                 weight += settings.foreign

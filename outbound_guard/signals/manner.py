@@ -13,7 +13,7 @@ NEEDS_MEMORY = True
 ADDS_UP = True
 HABIT = True
 LOW, HIGH = -0.5, 2.0
-_WORDS = (("language", "language"), ("charset", "charset"), ("hours", "time of day"))
+_ASKED = novelty.asked((("language", "language"), ("charset", "charset"), ("hours", "time of day")))
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -31,6 +31,6 @@ def look(view: View, settings: Settings) -> Finding | None:
     """Novelty of the text's language and charset and of the quarter of the day."""
     if view.sender.kind == "forwarder":
         return None
-    weight, new_ones = novelty.of_traits(view.memory, _WORDS, stranger=settings.stranger, prior=settings.prior)
+    weight, new_ones = novelty.of_traits(view.memory, _ASKED, stranger=settings.stranger, prior=settings.prior)
     reason = f"new to this sender: {' and '.join(new_ones)}" if new_ones else "usual language, charset and time of day"
     return weight * settings.share, reason

@@ -2,7 +2,8 @@
 
 A stranger comes from a network, or is a script, that is new to its sender, or is a sender of whom little is known. Many
 strangers come at once where nothing is wrong: behind one address of a mobile network or VPN, from an account that
-moves, on a new server. So it counts only if most of them are suspects.
+moves, on a new server. So it counts only if most of them are suspects, and as what it is: the state of things around a
+stranger, the same for each of its messages, and nothing that its later mail carries on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from outbound_guard.signals.view import Finding, View
 NAME = "neighbours"
 VOLUME = False
 NEEDS_MEMORY = True
-ADDS_UP = True
+ADDS_UP = False
 HABIT = False
 LOW, HIGH = 0.0, 4.0
 _WORDS = {
@@ -38,7 +39,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 def look(view: View, settings: Settings) -> Finding | None:
     """What the company is like in which most are suspects."""
-    if view.sender.kind == "forwarder":
+    if not view.memory.neighbours or view.sender.kind == "forwarder":
         return None
     found = [
         (company.hot, company.senders - 1, shared)

@@ -11,10 +11,11 @@ same ten people for a year is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import log
 
 from outbound_guard.reputation import Memory
+from outbound_guard.reputation.memory import places_of
 
 _STRENGTH = 4.0
 """The prior counts as much as so many observations."""
@@ -32,11 +33,11 @@ def reliance(seen: float) -> float:
     return seen / (seen + 3.0)
 
 
-def weight(is_new: bool, seen: float, new: float, *, stranger: float, prior: float) -> float:
+def weight(is_new: bool, seen: float, new: float, stranger: float, prior: float) -> float:
     """Weight of evidence (nats) of one observation; `stranger` is q, `prior` the expected p of an unknown owner."""
     # `ratio` of `own_rate` times `reliance`, written out: this is asked six times a message.
     p = (new + prior * _STRENGTH) / (seen + _STRENGTH)
-    p = _LEAST if p < _LEAST else min(p, _MOST)
+    p = _LEAST if p < _LEAST else _MOST if p > _MOST else p
     said = log((stranger + p) / (2 * p)) if is_new else log((2 - stranger - p) / (2 * (1 - p)))
     return said * (seen / (seen + 3.0))
 
@@ -48,20 +49,26 @@ def ratio(is_new: bool, p: float, stranger: float) -> float:
     return log((2 - stranger - p) / (2 * (1 - p)))
 
 
-def of_traits(
-    memory: Memory, traits: Iterable[tuple[str, str]], *, stranger: float, prior: float
-) -> tuple[float, list[str]]:
-    """What several traits (name and words for it) say together: nats, and the words of those that are new.
+Asked = Sequence[tuple[int, int, str]]
+"""Traits that are asked for together: where each stands in a memory and in a profile, and words for it."""
+
+
+def asked(traits: Iterable[tuple[str, str]]) -> Asked:
+    """Traits, each by its name and with words for it, made ready for `of_traits`."""
+    return [(*places_of(trait), words) for trait, words in traits]
+
+
+def of_traits(memory: Memory, traits: Asked, *, stranger: float, prior: float) -> tuple[float, list[str]]:
+    """What several traits say together: nats, and the words of those that are new.
 
     A trait that a message does not show is left out: it is not usual either.
     """
     total, new_ones = 0.0, []
-    for trait, words in traits:
-        shown = memory.shown(trait)
-        if shown is None:
-            continue
-        is_new, seen, new = shown
-        total += weight(is_new, seen, new, stranger=stranger, prior=prior)
-        if is_new and seen:
-            new_ones.append(words)
+    profile, shows, are_new = memory.keeper, memory.shows, memory.new_traits
+    for at, place, words in traits:
+        if shows[at]:
+            is_new, seen = are_new[at], profile[place]
+            total += weight(is_new, seen, profile[place + 1], stranger, prior)
+            if is_new and seen:
+                new_ones.append(words)
     return total, new_ones

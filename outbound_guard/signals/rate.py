@@ -38,17 +38,22 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 def look(view: View, settings: Settings) -> Finding | None:
     """Compare the recipients of the last hour, and day, with the highest calm hour, and day, of this sender."""
-    memory = view.memory
+    memory, traffic = view.memory, view.memory.sender_traffic
+    if (
+        traffic.hour_recipients + traffic.hour_before_recipients <= settings.floor
+        and traffic.day_recipients + traffic.day_before_recipients <= settings.floor_day
+    ):
+        return None  # A sliding window holds no more than the two fixed ones, and nobody's usual is less than this.
     excess, reason, first_contacts = 1.0, "", False
     for window, peak, floor in (
         ("hour", memory.hour_peak, settings.floor),
         ("day", memory.day_peak, settings.floor_day),
     ):
-        sent = recent(memory.sender_traffic, window, "recipients", view.now)
+        sent = recent(traffic, window, "recipients", view.now)
         usual = max(floor, settings.factor * peak)
         if sent > usual * excess:
             excess = sent / usual
-            first_contacts = recent(memory.sender_traffic, window, "new", view.now) > usual
+            first_contacts = recent(traffic, window, "new", view.now) > usual
             reason = f"{sent:.0f} recipients in the last {window}, usually at most {peak:.0f}"
     if not reason:
         return None

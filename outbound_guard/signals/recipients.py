@@ -42,10 +42,12 @@ def look(view: View, settings: Settings) -> Finding | None:
     keeper = memory.keeper
     p = own_rate(keeper.recipients, keeper.new, settings.prior)
     reliance = keeper.messages / (keeper.messages + 5.0)
-    weight = reliance * (
-        min(new, settings.counted) * ratio(True, p, settings.stranger)
-        + min(in_all - new, settings.counted) * ratio(False, p, settings.stranger)
-    )
+    said = 0.0
+    if new:
+        said = min(new, settings.counted) * ratio(True, p, settings.stranger)
+    if in_all > new:
+        said += min(in_all - new, settings.counted) * ratio(False, p, settings.stranger)
+    weight = reliance * said
     reason = f"{new} of {in_all} recipients are new to this sender (usually {p:.0%})"
     if memory.new_domains:
         p_domain = own_rate(keeper.domains, keeper.domains_new, settings.domain_prior)

@@ -15,6 +15,8 @@ NEEDS_MEMORY = True
 ADDS_UP = True
 HABIT = False
 LOW, HIGH = -0.5, 8.0
+_SPEAKING = frozenset(("unknown_user", "refused", "reached", "complaint"))
+"""Outcomes that say something about the sender."""
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -53,6 +55,8 @@ def weigh(outcome: str, recipients: int, profile: Any, settings: Settings) -> fl
 
     `profile` is the sender's memory: who has always had a few dead addresses is not suspected for one more.
     """
+    if outcome not in _SPEAKING:
+        return 0.0  # As most do: that a message was taken says nothing.
     listed = profile.reached + profile.unknown_user + 50
     known = profile.delivered + profile.unknown_user + profile.refused + 50
     unknown = min(settings.own_list_most, (profile.unknown_user + settings.own_list * 50) / listed)
@@ -70,10 +74,8 @@ def weigh(outcome: str, recipients: int, profile: Any, settings: Settings) -> fl
     if outcome == "reached":
         # That a recipient exists speaks for the list; it says nothing about what is written.
         return min(0.0, log((1 - settings.bad_list) / (1 - unknown))) * recipients
-    if outcome == "complaint":
-        usual = profile.complaint + recipients <= settings.proven_complaints * profile.delivered
-        return settings.complaint * (settings.proven_share if usual else 1.0)
-    return 0.0
+    usual = profile.complaint + recipients <= settings.proven_complaints * profile.delivered
+    return settings.complaint * (settings.proven_share if usual else 1.0)
 
 
 def look(view: View, settings: Settings) -> Finding | None:

@@ -39,6 +39,8 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 def look(view: View, settings: Settings) -> Finding | None:
     """The strongest opinion, and a part of the others."""
+    if not view.opinions:
+        return None
     bad = [opinion for opinion in view.opinions if opinion.result != "clean"]
     if not bad:
         return None

@@ -13,7 +13,7 @@ NEEDS_MEMORY = True
 ADDS_UP = True
 HABIT = True
 LOW, HIGH = -0.5, 2.5
-_WORDS = (("software", "program"), ("zone", "time zone"))
+_ASKED = novelty.asked((("software", "program"), ("zone", "time zone")))
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -31,6 +31,6 @@ def look(view: View, settings: Settings) -> Finding | None:
     """Novelty of the writing program and of the time zone in Date."""
     if view.sender.kind == "forwarder":
         return None
-    weight, new_ones = novelty.of_traits(view.memory, _WORDS, stranger=settings.stranger, prior=settings.prior)
+    weight, new_ones = novelty.of_traits(view.memory, _ASKED, stranger=settings.stranger, prior=settings.prior)
     reason = f"new to this sender: {' and '.join(new_ones)}" if new_ones else "usual program and time zone"
     return weight * settings.share, reason

@@ -80,6 +80,11 @@ class State:
         """True while the store answers; of a cluster, while all its masters do."""
         return self._one.up if self._slots is None else self._slots.up
 
+    @property
+    def one_server(self) -> bool:
+        """True if it is known that one script may have keys of several hash slots: there is no cluster behind it."""
+        return self._slots is None and self._one.whole
+
     def script(self, name_or_text: str) -> Script:
         """A script from its Lua text, or from a file of this package, for example `reputation/recall.lua`."""
         text = name_or_text

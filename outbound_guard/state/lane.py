@@ -69,6 +69,11 @@ class Lane:
         return self._wire is not None
 
     @property
+    def whole(self) -> bool:
+        """True if the server it is connected to takes keys of several hash slots at once."""
+        return self._wire is not None and self._wire.whole
+
+    @property
     def waiting(self) -> int:
         """Records that are not on their way yet."""
         return len(self._behind)

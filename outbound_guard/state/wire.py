@@ -45,7 +45,9 @@ class _Reader(Protocol):
 class Wire(asyncio.Protocol):
     """An open connection that belongs to its State alone."""
 
-    def __init__(self, writer: asyncio.StreamWriter, reader: _Reader) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, reader: _Reader, *, whole: bool) -> None:
+        """`whole`: the server takes keys of several hash slots in one call."""
+        self.whole = whole
         # StreamWriter closes its transport when it is collected, so it is kept though it is not used.
         self._writer = writer
         self._transport = cast(asyncio.Transport, writer.transport)
@@ -102,13 +104,14 @@ async def open_wire(url: str, limit: float, scripts: Sequence[str]) -> Wire:
                 await connection.send_command(*command)
                 await connection.read_response()
             await _see_that_it_is_no_replica(connection)
+            whole = await _takes_keys_of_several_slots(connection)
         # The connection gives its stream away and is left with nothing to close.
         writer, reader = connection._writer, connection._parser._reader
         connection._writer = connection._reader = None
     except BaseException:
         await connection.disconnect(nowait=True)
         raise
-    return Wire(writer, reader)
+    return Wire(writer, reader, whole=whole)
 
 
 async def _see_that_it_is_no_replica(connection: Any) -> None:
@@ -119,6 +122,15 @@ async def _see_that_it_is_no_replica(connection: Any) -> None:
         return  # It may not be asked, or a proxy does not know that; what it refuses later is noticed.
     if role and role[0] == b"slave":
         raise exceptions.ReadOnlyError("it is a replica, which takes no writes")
+
+
+async def _takes_keys_of_several_slots(connection: Any) -> bool:
+    """False for a part of a cluster, also if it lies behind a proxy or was named as if it were a single server."""
+    await connection.send_command("EVAL", "return 1", 2, "{a}", "{b}")
+    try:
+        return bool(await connection.read_response() == 1)
+    except exceptions.ResponseError:
+        return False
 
 
 class Moved(NamedTuple):

@@ -163,6 +163,34 @@ async def test_one_server_hangs_and_the_others_answer(servers: Servers, url: str
     await state.close()
 
 
+async def test_a_cluster_named_as_a_single_server_gets_one_slot_a_call(tmp_path: Path) -> None:
+    """So does one behind a proxy; a server by itself is asked everything at once, and says the same."""
+    for alone in (False, True):
+        folder = tmp_path / str(alone)
+        folder.mkdir()
+        with Servers(folder) as servers:
+            port = (servers.node() if alone else servers.cluster(masters=1)[0]).port
+            state = await State.connect(f"redis://127.0.0.1:{port}", timeout=PATIENT, count=Counts())
+            assert state.one_server == alone
+            reputation = Reputation(state)
+            sender = Sender("a.test", "anna@a.test", "mailbox", "sasl", client_ip="192.0.2.7")
+            traits = tuple("value" for _ in TRAITS)
+            what = Observation(1e9, sender, ("bob@b.test",), traits, 7, 9.0, "mx1", lambda: (1, 2, 3))
+            for times in (1, 2):
+                memory = await reputation.recall(what)
+                assert memory.campaign is not None
+                assert memory.near is not None
+                assert (memory.campaign.times, memory.near.times) == (times, times)
+                assert {company.times for company in memory.neighbours.values()} == {times}
+                reputation.learn(what, memory, (), habit=True, suspicious=True)
+                await state.flush()
+            other = Sender("c.test", "otto@c.test", "mailbox", "sasl", client_ip="192.0.2.7")
+            memory = await reputation.recall(Observation(1e9, other, (), traits, 7, 9.0, "mx1", lambda: (1, 2, 3)))
+            assert memory.campaign is not None
+            assert (memory.campaign.hot, memory.neighbours["server"].hot) == (1, 1)
+            await state.close()
+
+
 async def test_a_cluster_that_is_not_there(servers: Servers) -> None:
     counts = Counts()
     gone = Servers(servers.folder)

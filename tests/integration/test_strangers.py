@@ -3,6 +3,7 @@ over, one text in many wordings. The path is the product's own: messages in, ver
 
 from __future__ import annotations
 
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from outbound_guard.content.fingerprint import bands
 from outbound_guard.content.message import Message
 from outbound_guard.mail import Sender
 from outbound_guard.reputation import Company, Memory, Observation, Reputation
+from outbound_guard.reputation.keys import hashed
 from outbound_guard.reputation.memory import TRAITS
 from outbound_guard.state import State
 from outbound_guard.state.embedded import EmbeddedServer
@@ -139,6 +141,41 @@ async def test_a_sender_is_not_its_own_company(reputation: Reputation) -> None:
     assert memory.near is not None
     assert {memory.campaign.hot, memory.near.hot, *(c.hot for c in memory.neighbours.values())} == {0}
     assert {memory.campaign.senders, memory.near.senders, *(c.senders for c in memory.neighbours.values())} == {1}
+
+
+async def test_each_of_many_senders_of_a_text_is_told_apart(reputation: Reputation) -> None:
+    """Few lie in a row, many in a table, which grows: nobody's number is lost, nor who was under suspicion."""
+    people = [mailbox(f"one@customer{number}.example") for number in range(300)]
+    for number, sender in enumerate(people, 1):
+        what = msgspec.structs.replace(seen(sender), fingerprint=9)
+        memory = await send(reputation, what, suspicious=number % 3 == 0)
+        assert memory.campaign == Company(senders=number, hot=(number - 1) // 3, times=1)
+    for number, sender in enumerate(people, 1):
+        again = await reputation.recall(msgspec.structs.replace(seen(sender), fingerprint=9))
+        # Nobody is in its own company.
+        assert again.campaign == Company(senders=300, hot=100 - (number % 3 == 0), times=2)
+    looked = msgspec.structs.replace(seen(mailbox("else@where.example")), fingerprint=9)
+    assert (await reputation.recall(looked, count=False)).campaign == Company(senders=300, hot=100)
+    reputation.judged(9, good=True)
+    reputation.complained(9, people[0].name)
+    reputation.complained(9, "somebody@new.example")
+    await reputation.state.flush()
+    assert (await reputation.recall(looked, count=False)).campaign == Company(senders=300, hot=102, good=1)
+    (key,) = [key async for key in reputation.state.scan("c=*")]
+    assert await reputation.state.command("STRLEN", key) < 16 * 300
+    assert await reputation.state.command("TTL", key) > 6 * DAY
+
+
+async def test_a_row_of_many_as_an_older_version_left_it_goes_on_as_a_table(reputation: Reputation) -> None:
+    row = b"".join(hashed(f"one@customer{number}.example") + (4).to_bytes(4, "little") for number in range(100))
+    key = b"c=" + (9).to_bytes(8)
+    await reputation.state.command("SET", key, struct.pack("<HHHHH", 1, 2, 3, 100, 0) + row, "EX", 1000)
+    known = msgspec.structs.replace(seen(mailbox("one@customer50.example")), fingerprint=9)
+    added = msgspec.structs.replace(seen(mailbox("else@where.example")), fingerprint=9)
+    for what, senders, times in ((known, 100, 3), (added, 101, 1), (known, 101, 4), (added, 101, 2)):
+        told = (await reputation.recall(what)).campaign
+        assert told == Company(senders=senders, good=2, bad=3, times=times)
+    assert (await reputation.state.command("GETRANGE", key, 10, 13)) == bytes(4)
 
 
 async def test_looking_counts_nobody(reputation: Reputation) -> None:

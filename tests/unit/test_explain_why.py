@@ -147,6 +147,25 @@ def test_where_volume_does_not_count_the_sum_is_named() -> None:
     )
 
 
+def test_why_a_mailing_is_held_rather_than_quarantined_is_said() -> None:
+    signals = (Signal("content", 7.0, "because"), Signal("neighbours", 3.0, "because"))
+    found = why(ANNA, signals, NOTHING_KNOWN, POLICY, Circumstances(mailing=True))
+    assert (found.outcome, found.decided_by) == ("hold", "score")
+    assert found.sentences[:2] == (
+        "Its text, its company or its list speak against it, and nothing that its sender did: so it is held, not "
+        "quarantined, until its recipients have answered.",
+        "Of a mailing 3 messages go out first, and the rest as soon as their good answers outweigh 10.00; bad answers "
+        "keep it.",
+    )
+    row = msgspec.to_builtins(decision(code="content", signals=signals)) | {"sender_kind": "mailbox", "source": "sasl"}
+    told = of_decision(row, POLICY)
+    assert told is not None
+    assert told.sentences[:2] == found.sentences[:2]
+    found = why(ANNA, signals, NOTHING_KNOWN, POLICY, CALM)
+    assert found.outcome == "quarantine"
+    assert "recipients have answered" not in " ".join(found.sentences)
+
+
 def test_a_suspension_an_exemption_a_limit() -> None:
     found = explain(1.0, now_is=Circumstances(suspended="stolen password", allowed="agreed"))
     assert (found.outcome, found.decided_by) == ("quarantine", "suspended")

@@ -26,12 +26,21 @@ def knows(new: float = 1.0, **answers: float) -> Memory:
     return Memory(profile, NO_PROFILE, NO_TRAFFIC, NO_TRAFFIC, recipients=100, new_recipients=round(100 * new))
 
 
-def let_out(slices: Slices, memory: Memory, recipients: int, now: float, *, most: int = 1000) -> int:
+def let_out(
+    slices: Slices,
+    memory: Memory,
+    recipients: int,
+    now: float,
+    *,
+    most: int = 1000,
+    against: float = 0.0,
+    sender: Sender = SHOP,
+) -> int:
     """How many messages to so many recipients have room; they go out."""
     for number in range(most):
-        if not slices.room(SHOP, memory, recipients, now):
+        if not slices.room(sender, memory, recipients, now, against):
             return number
-        slices.let_out(SHOP, memory, recipients, now)
+        slices.let_out(sender, memory, recipients, now)
     return most
 
 
@@ -96,6 +105,43 @@ def test_who_writes_to_known_people_has_their_deliveries_for_it() -> None:
         assert let_out(slices, memory, 1, NOW + 60) == more
 
 
+def test_where_the_text_speaks_against_it_good_answers_must_outweigh_that() -> None:
+    slices, now, sizes = Slices(HOLD), NOW, []
+    for good in (0, 3, 12, 39, 40, 90):
+        sizes.append(let_out(slices, knows(reached=good), 1, now, against=8.0))
+        now += 60
+    # Forty good answers are eight nats; from then on twice as many as have answered, not four times.
+    assert sizes == [3, 3, 3, 3, 2 * 40 - 12, 2 * 90 - 80]
+    assert let_out(slices, knows(reached=90, unknown_user=6), 1, now, against=8.0) == 0
+    sliced = Slices(HOLD)
+    assert let_out(sliced, knows(), 1, NOW, against=8.0) == 3
+    assert let_out(sliced, knows(reached=1, refused=2), 1, NOW + 60, against=8.0) == 0, "bad ones end it as ever"
+
+
+def test_that_the_friends_of_a_mailbox_exist_says_nothing_for_its_text() -> None:
+    friends, strangers = knows(new=0.0, delivered=200), knows(delivered=200)
+    slices = Slices(HOLD)
+    assert let_out(slices, knows(new=0.0), 1, NOW, against=8.0) == 0
+    assert let_out(slices, knows(), 1, NOW, against=8.0) == 3
+    assert let_out(slices, friends, 1, NOW + 60, against=8.0) == 0
+    assert let_out(slices, strangers, 1, NOW + 60, against=8.0) == 0, "and these were not its list's"
+    # Once those of its list are good, the friends get theirs as well.
+    assert let_out(slices, knows(new=0.0, reached=40), 1, NOW + 120, against=8.0) == 2 * 40 - 3
+    # A newsletter's program has no friends.
+    program = msgspec.structs.replace(SHOP, kind="script")
+    slices = Slices(HOLD)
+    assert let_out(slices, knows(new=0.0), 1, NOW, against=8.0, sender=program) == 3
+    assert let_out(slices, friends, 1, NOW + 60, against=8.0, sender=program) == 2 * 200 - 3
+
+
+def test_what_was_good_enough_for_volume_is_not_for_a_text() -> None:
+    slices = Slices(HOLD)
+    assert let_out(slices, knows(), 1, NOW) == 3
+    assert let_out(slices, knows(reached=20), 1, NOW + 60, most=5) == 5
+    assert let_out(slices, knows(reached=25), 1, NOW + 120, against=8.0) == 0
+    assert let_out(slices, knows(reached=25), 1, NOW + 120, most=5) == 5
+
+
 def test_each_sender_has_its_own() -> None:
     slices = Slices(HOLD)
     assert let_out(slices, knows(), 1, NOW) == 3
@@ -116,16 +162,20 @@ def test_the_reason_has_its_numbers() -> None:
     more=st.integers(1, 20),
     out=st.integers(0, 30),
     recipients=st.integers(1, 100),
+    against=st.floats(3, 15),
 )
-def test_more_bad_answers_never_make_room(good: int, bad: int, more: int, out: int, recipients: int) -> None:
-    def room(unknown: int, well: int) -> int:
+def test_more_bad_answers_or_evidence_never_make_room(
+    good: int, bad: int, more: int, out: int, recipients: int, against: float
+) -> None:
+    def room(unknown: int, well: int, against: float = 0.0) -> int:
         slices = Slices(HOLD)
         for _ in range(out):
             slices.let_out(SHOP, knows(), recipients, NOW)
-        return let_out(slices, knows(reached=well, unknown_user=unknown), recipients, NOW + 60)
+        return let_out(slices, knows(reached=well, unknown_user=unknown), recipients, NOW + 60, against=against)
 
     # Of the same number of answers more are bad.
     assert room(min(bad + more, bad + good), max(0, good - more)) <= room(bad, good)
+    assert room(bad, good, against + more) <= room(bad, good, against) <= room(bad, good)
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,15 @@ from outbound_guard.state.script import Script
 from outbound_guard.state.slots import grouped, slot_of
 
 NAMES = ("customer.test", "a{b}c", "}", "}x{y}", "{", "{}", "b\u00fc\u00dfe.test", "a:b", "*")
-SHARED = {"record", "known"}
+SHARED = {"list", "record", "known", "company"}
 """Lua that stands in front of others."""
 PACKAGE = Path(outbound_guard.__file__).parent
 
 
 class Written:
     """A state that keeps what it is told, in place of a server."""
+
+    one_server = False
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, Sequence[Any]]] = []

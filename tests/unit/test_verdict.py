@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outbound_guard.config import Allow, Hold, Limit, Policy
+from outbound_guard.content import parse
 from outbound_guard.mail import Envelope, Sender, Signal, Submission
-from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC, Memory
-from outbound_guard.verdict import ACTIONS, Circumstances, allowed, decide, over_limit
+from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC, Company, Memory
+from outbound_guard.verdict import ACTIONS, Circumstances, allowed, decide, in_doubt, is_mailing, over_limit
 
 POLICY = Policy()
 NOTHING_KNOWN = Memory(NO_PROFILE, NO_PROFILE, NO_TRAFFIC, NO_TRAFFIC)
@@ -36,7 +37,8 @@ def signal(weight: float, *, volume: bool = False, shadow: bool = False, name: s
     ],
 )
 def test_the_sum_of_the_evidence_decides(weights: list[float], action: str, suspends: bool) -> None:
-    verdict = decide(ANNA, tuple(signal(w) for w in weights), NOTHING_KNOWN, POLICY, Circumstances())
+    signals = tuple(signal(w, name="clients") for w in weights)
+    verdict = decide(ANNA, signals, NOTHING_KNOWN, POLICY, Circumstances())
     assert (verdict.action, verdict.suspend) == (action, ANNA.name if suspends else None)
     assert verdict.score == pytest.approx(sum(weights))
 
@@ -64,7 +66,7 @@ def test_of_what_is_held_for_volume_alone_a_slice_goes_out() -> None:
     for weights in ([5.0], [6.0, 5.0]):  # The other signals hold it by themselves.
         signals = tuple(signal(weight, volume=weight == 6.0) for weight in weights)
         assert decide(ANNA, signals, NOTHING_KNOWN, POLICY, room).action == "hold"
-    # What is said of who writes or what is written cannot be answered by recipients.
+    # What is said of who writes, or of what is written to single people, cannot be answered by recipients.
     for weight, action in ((2.9, "relay"), (3.0, "hold")):
         signals = (signal(6.0, volume=True), signal(weight, name="content"), signal(-0.5, name="script"))
         assert decide(ANNA, signals, NOTHING_KNOWN, POLICY, room).action == action
@@ -73,6 +75,78 @@ def test_of_what_is_held_for_volume_alone_a_slice_goes_out() -> None:
     assert decide(ANNA, (signal(6.0, volume=True),), NOTHING_KNOWN, POLICY, fresh).action == "hold"
     stopped = msgspec.structs.replace(room, suspended="stolen password")
     assert decide(ANNA, (signal(6.0, volume=True),), NOTHING_KNOWN, POLICY, stopped).action == "quarantine"
+
+
+MAILING = Circumstances(mailing=True)
+
+
+@pytest.mark.parametrize("name", ["content", "neighbours", "recipients"])
+def test_a_mailing_that_only_its_text_company_and_list_speak_against_is_held_and_its_recipients_asked(
+    name: str,
+) -> None:
+    signals = (signal(6.0, name="content"), signal(6.0, name=name), signal(1.4, name="from_address"))
+    verdict = decide(ANNA, signals, NOTHING_KNOWN, POLICY, MAILING)
+    assert (verdict.action, verdict.suspend, verdict.wait) == ("hold", None, POLICY.hold.wait)
+    room = msgspec.structs.replace(MAILING, held_for=300.0, slice_="to see what is answered")
+    verdict = decide(ANNA, signals, NOTHING_KNOWN, POLICY, room)
+    assert (verdict.action, verdict.code) == ("relay", "slice")
+    without_room = msgspec.structs.replace(room, slice_="")
+    assert decide(ANNA, signals, NOTHING_KNOWN, POLICY, without_room).action == "hold"
+    late = msgspec.structs.replace(without_room, held_for=POLICY.hold.longest)
+    assert decide(ANNA, signals, NOTHING_KNOWN, POLICY, late).wait == 0, "it waits for a person, and never drains"
+
+
+@pytest.mark.parametrize(
+    ("weight", "name"),
+    [(1.5, "clients"), (1.5, "script"), (1.5, "copies"), (1.5, "structure"), (6.0, "campaign"), (3.0, "refusals")],
+)
+def test_anything_that_its_sender_did_convicts_it(weight: float, name: str) -> None:
+    signals = (signal(8.0, name="content"), signal(weight, name=name))
+    assert decide(ANNA, signals, NOTHING_KNOWN, POLICY, MAILING).action == "quarantine"
+    trial = (signals[0], msgspec.structs.replace(signals[1], shadow=True))
+    assert decide(ANNA, trial, NOTHING_KNOWN, POLICY, MAILING).action == "hold"
+
+
+def test_whose_answers_say_nothing_of_it_is_convicted_as_ever() -> None:
+    signals = (signal(7.0, name="content"), signal(4.0, name="neighbours"))
+    for now in (Circumstances(), Circumstances(mailing=True, probation=True)):
+        verdict = decide(ANNA, signals, NOTHING_KNOWN, POLICY, now)
+        assert (verdict.action, verdict.suspend) == ("quarantine", ANNA.name)
+    whole = msgspec.structs.replace(POLICY, hold=Hold(first_slice=0))
+    assert decide(ANNA, signals, NOTHING_KNOWN, whole, MAILING).action == "quarantine"
+
+
+def test_good_answers_have_to_outweigh_all_that_speaks_against_it() -> None:
+    def weighs(*signals: Signal, now: Circumstances = MAILING) -> float | None:
+        return in_doubt(ANNA, signals, NOTHING_KNOWN, POLICY, now)
+
+    rate = signal(6.0, volume=True)
+    assert weighs(rate, signal(2.9, name="content")) == 0.0
+    assert weighs(rate, signal(3.5, name="content"), signal(-1.0)) == POLICY.threshold.watch
+    assert weighs(rate, signal(6.0, name="content"), signal(4.0)) == 10.0
+    assert weighs(rate, signal(3.5, name="content"), now=Circumstances()) is None
+
+
+LIST = b"List-Unsubscribe: <https://shop.example/u>\r\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "headers", "held", "times", "recipients", "mailing"),
+    [
+        ("mailbox", b"", False, 1, 1, True),
+        ("mailbox", b"", True, 2, 9, False),
+        ("mailbox", b"", True, 3, 1, True),
+        ("mailbox", b"", True, 1, 10, True),
+        ("script", b"", False, 50, 50, False),
+        ("script", LIST, False, 1, 1, True),
+        ("script", LIST, True, 1, 1, True),
+        ("forwarder", LIST, True, 50, 50, False),
+    ],
+)
+def test_what_a_mailing_is(kind: str, headers: bytes, held: bool, times: int, recipients: int, mailing: bool) -> None:
+    sender = msgspec.structs.replace(ANNA, kind=kind)
+    memory = msgspec.structs.replace(NOTHING_KNOWN, campaign=Company(times=times), recipients=recipients)
+    assert is_mailing(sender, parse(headers + b"Subject: Spring\r\n\r\nSeeds.\r\n"), memory, held=held) is mailing
 
 
 def test_a_hold_about_more_than_volume_waits_for_a_person_in_the_end() -> None:
@@ -142,14 +216,25 @@ def test_allow_rules_need_all_their_conditions_and_end(rule: Allow, fits: bool) 
     volume=st.floats(0, 10),
     held_for=st.one_of(st.none(), st.floats(0, 1e6)),
     room=st.sampled_from(("", "room")),
-    name=st.sampled_from(("recipients", "content")),
+    name=st.sampled_from(("recipients", "content", "neighbours", "refusals", "clients")),
+    mailing=st.booleans(),
 )
 def test_more_evidence_of_abuse_never_softens_a_verdict(
-    weights: list[float], more: float, volume: float, held_for: float | None, room: str, name: str
+    weights: list[float],
+    more: float,
+    volume: float,
+    held_for: float | None,
+    room: str,
+    name: str,
+    mailing: bool,
 ) -> None:
-    now = Circumstances(held_for=held_for, slice_=room)
-    signals = (signal(volume, volume=True), *(signal(w) for w in weights))
+    now = Circumstances(held_for=held_for, slice_=room, mailing=mailing)
+    names = ("content", "recipients", "neighbours", "script")
+    signals = (signal(volume, volume=True), *(signal(w, name=names[n % 4]) for n, w in enumerate(weights)))
     before = decide(ANNA, signals, NOTHING_KNOWN, POLICY, now)
     after = decide(ANNA, (*signals, signal(more, name=name)), NOTHING_KNOWN, POLICY, now)
     assert ACTIONS.index(after.action) >= ACTIONS.index(before.action)
     assert bool(after.suspend) >= bool(before.suspend)
+    # Nor do fewer good answers make room for it.
+    doubts = [in_doubt(ANNA, of, NOTHING_KNOWN, POLICY, now) for of in (signals, (*signals, signal(more, name=name)))]
+    assert doubts[1] is None or (doubts[0] is not None and doubts[0] <= doubts[1])

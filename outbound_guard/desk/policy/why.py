@@ -16,7 +16,7 @@ from outbound_guard.config import Policy
 from outbound_guard.mail import Sender, Signal, Verdict
 from outbound_guard.reputation import Memory
 from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC
-from outbound_guard.verdict import ALLOWED, HOLD, LIMIT, SLICE, SUSPENDED, Circumstances, caution, decide
+from outbound_guard.verdict import ALLOWED, HOLD, LIMIT, SUSPENDED, Circumstances, caution, decide, in_doubt
 
 VOLUME = "volume"
 SUSPEND = "suspend"
@@ -113,10 +113,9 @@ def why(sender: Sender, signals: tuple[Signal, ...], memory: Memory, policy: Pol
         (),
     )
     corrected = careful / policy.probation.thresholds if now_is.probation else careful
-    # Whether it would have room in a slice when it is looked at again.
-    again = msgspec.structs.replace(now_is, held_for=0.0, slice_="room")
-    slices = decide(sender, signals, memory, policy, again).code == SLICE
-    sentences = [*_sentences(found, verdict, policy, corrected, slices), *([_PROBATION] if now_is.probation else [])]
+    # What good answers have to outweigh before it goes out in slices.
+    doubt = in_doubt(sender, signals, memory, policy, now_is) if now == HOLD else None
+    sentences = [*_sentences(found, verdict, policy, corrected, doubt), *([_PROBATION] if now_is.probation else [])]
     return msgspec.structs.replace(found, sentences=tuple(sentences))
 
 
@@ -131,7 +130,8 @@ def of_decision(decision: dict[str, Any], policy: Policy, *, probation: bool = F
     sender = Sender(decision["account"], decision["sender"], decision["sender_kind"], decision["source"])
     told = {SUSPENDED: "suspended", ALLOWED: "allowed", LIMIT: "over_limit"}.get(decision["code"])
     around = Circumstances(**{told: decision["reason"] or decision["code"]}) if told else Circumstances()
-    now_is = msgspec.structs.replace(around, probation=probation)
+    # What was held although its score convicts was a mailing of which its recipients are asked.
+    now_is = msgspec.structs.replace(around, probation=probation, mailing=decision["action"] == HOLD)
     memory = Memory(NO_PROFILE, NO_PROFILE, NO_TRAFFIC, NO_TRAFFIC)
     if decide(sender, signals, memory, policy, now_is).action != decision["action"]:
         return None
@@ -202,7 +202,7 @@ def _weight(signals: Iterable[Signal]) -> float:
     return sum([signal.weight for signal in signals])
 
 
-def _sentences(found: Why, verdict: Verdict, policy: Policy, careful: float, slices: bool) -> Iterable[str]:
+def _sentences(found: Why, verdict: Verdict, policy: Policy, careful: float, doubt: float | None) -> Iterable[str]:
     if found.decided_by == SUSPENDED:
         yield f"The sender or its account is suspended ({verdict.reason}): whatever the message is like, it is kept."
     elif found.decided_by == ALLOWED:
@@ -212,8 +212,17 @@ def _sentences(found: Why, verdict: Verdict, policy: Policy, careful: float, sli
     elif found.decided_by == VOLUME:
         hours = policy.hold.longest / 3600
         yield f"Volume decided: the rest is not enough to hold it, so it goes out by itself after {hours:.4g} hours."
-        if slices:
+        if doubt == 0:
             yield f"It may go sooner: {policy.hold.first_slice} such messages first, and more if they are taken well."
+    if doubt and found.decided_by in ("score", VOLUME):
+        yield (
+            "Its text, its company or its list speak against it, and nothing that its sender did: so it is held, not "
+            "quarantined, until its recipients have answered."
+        )
+        yield (
+            f"Of a mailing {policy.hold.first_slice} messages go out first, and the rest as soon as their good answers "
+            f"outweigh {doubt:.2f}; bad answers keep it."
+        )
     for mark in (found.below, found.above):
         if mark:
             yield _of_mark(mark, verdict.score)
