@@ -116,11 +116,14 @@ class Actions:
         content = await self._ready(judgement)
         envelope = _permitted(submission.envelope, judgement.sender)
         way = (judgement.pool, judgement.class_)
-        result = await send_to_rest(withheld, envelope, lambda rest: self._delivery.send(rest, content, *way))
+        if withheld:
+            result = await send_to_rest(withheld, envelope, lambda rest: self._delivery.send(rest, content, *way))
+        else:
+            result = await self._delivery.send(envelope, content, *way)
         if result.relayed:
             await self._report_relayed(judgement, result, content)
         first = result.replies[0]
-        alike = all(reply.code == first.code for reply in result.replies)
+        alike = len(result.replies) == 1 or all(reply.code == first.code for reply in result.replies)
         # Where we are the one who tries again, no client has to.
         alike = alike and not (result.keep and first.temporary)
         # That our own address is refused is no answer for a client: what is left of such a message is queued.

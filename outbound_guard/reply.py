@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import msgspec
+
+_LONGEST_CODE = len("5.999.999")
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True):
@@ -33,6 +37,8 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
     def wire(self) -> bytes:
         """The reply as octets, with every line but the last marked as continued (RFC 5321 4.2.1)."""
         lead = f"{self.enhanced} " if self.enhanced else ""
+        if "\n" not in self.text:
+            return f"{self.code} {lead}{self.text}\r\n".encode("utf-8", "replace")
         *first, last = self.text.split("\n")
         lines = [f"{self.code}-{lead}{line}\r\n" for line in first]
         lines.append(f"{self.code} {lead}{last}\r\n")
@@ -41,12 +47,20 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
 
 def parse(code: int, text: str) -> Reply:
     """A reply as another server gave it: finds the enhanced status code (RFC 2034) in front of the text."""
-    lines = text.split("\n")
-    word, _, _ = lines[0].partition(" ")
+    line, more, _ = text.partition("\n")
+    word, _, rest = line.partition(" ")
+    if len(word) > _LONGEST_CODE or not _is_enhanced(word):
+        return Reply(code, "", text)
+    if not more:
+        return Reply(code, word, rest.lstrip(" "))
+    return Reply(code, word, "\n".join(line.removeprefix(word).lstrip(" ") for line in text.split("\n")))
+
+
+@functools.lru_cache(256)
+def _is_enhanced(word: str) -> bool:
+    """True for an enhanced status code; a server has but a few of them."""
     parts = word.split(".")
-    if len(parts) == 3 and parts[0] in ("2", "4", "5") and all(p.isdigit() and len(p) <= 3 for p in parts):
-        return Reply(code, word, "\n".join(line.removeprefix(word).lstrip(" ") for line in lines))
-    return Reply(code, "", text)
+    return len(parts) == 3 and parts[0] in ("2", "4", "5") and all(p.isdigit() and len(p) <= 3 for p in parts)
 
 
 # Each word below is stable: it stands in the reply, in the log and in the documentation (docs/replies.md).

@@ -23,6 +23,8 @@ from outbound_guard.reply import Reply
 QUIT_SECONDS = 5.0
 SLOWEST = 1_000.0
 """Octets a second: to one that takes a message more slowly it would be sent for days, and nobody be told."""
+_REMEMBERED = 1_000
+"""Octets of an answer to a group of commands up to which it is."""
 
 
 class Broken(Exception):  # noqa: N818 - it names what happened to the connection, as the log does.
@@ -82,6 +84,8 @@ class Connection(asyncio.Protocol):
         self._unsettled = 0
         self._unsent = 0
         self._deadline = 0.0
+        self._granted = b""
+        self._granted_of = 0
         transport.set_protocol(self)
 
     @property
@@ -148,7 +152,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Go on with the transaction for every reply that is complete."""
-        if self._phase == _COMMANDS and self._all_granted(data):
+        if self._phase == _COMMANDS and not self._answers and self._all_granted(data):
             self._answers = [None] * len(self._commands)
             self._send_body()
             return
@@ -180,16 +184,23 @@ class Connection(asyncio.Protocol):
     def _all_granted(self, data: bytes) -> bool:
         """True if `data` is the plainest answer to a group: one line each, all positive. It is also the most frequent.
 
-        What is not seen here is read reply by reply.
+        What is not seen here is read reply by reply. It is the same octets every time, so the last one is remembered.
         """
-        if self._answers or not self.extensions.pipelining or not self._reader.untouched:
+        number = len(self._commands)
+        if not self.extensions.pipelining or not self._reader.untouched:
             return False
-        if data.count(b"\n") != len(self._commands):
+        if data == self._granted and number == self._granted_of:
+            return True
+        if data.count(b"\n") != number:
             return False
         lines = data.split(b"\r\n")
-        if len(lines) != len(self._commands) + 1 or lines.pop() or lines.pop()[:4] != b"354 ":
+        if len(lines) != number + 1 or lines.pop() or lines.pop()[:4] != b"354 ":
             return False
-        return all(line[:4] == b"250 " for line in lines)
+        if not all(line[:4] == b"250 " for line in lines):
+            return False
+        if len(data) <= _REMEMBERED:
+            self._granted, self._granted_of = data, number
+        return True
 
     def _answer(self, code: int, lines: list[bytes]) -> None:
         """A reply to MAIL, RCPT or DATA."""

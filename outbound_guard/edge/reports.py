@@ -75,6 +75,10 @@ class _ReportSession(Session):
         super().__init__(terms)
         self._taken = recipients
 
+    def obey_at_once(self, octets: bytes) -> None:
+        """Leave them all to `obey`."""
+        self.leave(octets)
+
     async def obey(self, line: bytes) -> None:
         """Carry out one command line: what LMTP adds, and who may be written to; all else is as ever."""
         verb, _, argument = line.decode("utf-8", "replace").partition(" ")

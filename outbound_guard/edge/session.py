@@ -9,24 +9,21 @@ from typing import Any
 
 from aiosmtpd.smtp import AuthResult
 
-from outbound_guard.edge import answers, paths, xclient
+from outbound_guard.edge import answers, paths, transaction, xclient
 from outbound_guard.edge.data import DataReader, Fault, header, hops
 from outbound_guard.edge.ends import BadLine, Closed
+from outbound_guard.edge.lines import Lines
 from outbound_guard.edge.logins import authenticate
-from outbound_guard.edge.parameters import NOTHING, Refused, take, take_recipient
+from outbound_guard.edge.parameters import NOTHING
 from outbound_guard.edge.room import Full, brought_back
 from outbound_guard.edge.terms import Terms
-from outbound_guard.edge.wire import Wire
 from outbound_guard.mail import Asked, Submission, new_id
-from outbound_guard.reply import Reply
 
 log = logging.getLogger(__name__)
 
 _NOT_SMTP = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "PRI", "PROXY", "TRACE"})
 """A browser can be made to talk to us from a trusted address; it must not get as far as its request's body.
 Nor is anybody heard who would like to speak for others and may not: PROXY comes first or never."""
-_BEYOND = 10
-"""Times the recipients that a message may have, which may be refused until that is taken for idling."""
 _FAULTS: dict[Fault, bytes] = {
     "size": answers.TOO_LARGE,
     "line_end": answers.BARE_IN_CONTENT,
@@ -34,7 +31,7 @@ _FAULTS: dict[Fault, bytes] = {
 }
 
 
-class Session(Wire):
+class Session(Lines):
     """One client's session, from greeting to QUIT."""
 
     helo = ""
@@ -42,10 +39,12 @@ class Session(Wire):
     server: str | None = None
     mail_from: str | None = None
     tls: str | None = None
-    _declared = NOTHING
+    declared = NOTHING
+    """What MAIL said of the message to come."""
     _errors = 0
     _idle_commands = 0
-    _beyond = 0
+    beyond = 0
+    """Recipients refused because there were too many."""
     told = xclient.NOTHING
     """What a trusted host told of its client."""
     handed_on_by = ""
@@ -75,6 +74,10 @@ class Session(Wire):
             self._unknown(verb)
         else:
             await command(self, argument.strip(" \t"))
+
+    def obey_at_once(self, octets: bytes) -> None:
+        """Carry out the commands that wait for nothing; the rest is left."""
+        transaction.obey_at_once(self, octets)
 
     def refuse(self, answer: bytes, reason: str) -> None:
         """Answer a command that is well-formed and yet refused."""
@@ -107,11 +110,12 @@ class Session(Wire):
             self.refuse(answers.TOO_MANY_COMMANDS, "commands")
             raise Closed
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """No mail transaction is open any more."""
         self.mail_from = None
         self.recipients = []
         self.asked = {}
-        self._beyond = 0
+        self.beyond = 0
 
     # -- Who are you -------------------------------------------------------------------------------------------------
 
@@ -131,7 +135,7 @@ class Session(Wire):
         if not name or paths.unfit_host_name(name):
             self.wrong(answers.HELO_SYNTAX, "syntax")
             return False
-        self._reset()
+        self.reset()
         # The name that a trusted host told of its client is worth more than that host's own.
         self.helo = self.told.helo or name
         self.idle_command()
@@ -154,7 +158,7 @@ class Session(Wire):
 
     def forget_client(self) -> None:
         """Begin anew: nothing that the client said counts."""
-        self._reset()
+        self.reset()
         self.helo = ""
         self.extended = False
         self.login = self.server = None
@@ -182,105 +186,28 @@ class Session(Wire):
 
     async def smtp_MAIL(self, arg: str) -> None:
         """RFC 5321 4.1.1.2."""
-        if not self.helo:
-            self.wrong(answers.HELO_FIRST, "sequence")
-            return
-        if self.mail_from is not None:
-            self.wrong(answers.NESTED_MAIL, "sequence")
-            return
-        if not self.known:
-            self.wrong(answers.NOBODY, "relay")
-            return
-        if self.login is None and not self.terms.trusts(self.client_ip):
-            if self.terms.passwords is None:
-                self.wrong(answers.NO_RELAY, "relay")
-            else:
-                self.wrong(answers.LOGIN_FIRST, "auth")
-            return
-        if arg[:5].upper() != "FROM:":
-            self.wrong(answers.MAIL_SYNTAX, "syntax")
-            return
-        path = paths.reverse_path(arg[5:])
-        if path is None:
-            self.wrong(answers.BAD_SENDER, "address")
-            return
-        sender, words = path
-        if words and not self.extended:
-            self.wrong(answers.UNKNOWN_PARAMETER, "parameter")
-            return
-        declared = take(words, self.terms.limits.message_size, *self.terms.offered) if words else NOTHING
-        if isinstance(declared, Refused):
-            (self.refuse if declared.answer is answers.TOO_LARGE else self.wrong)(declared.answer, declared.reason)
-            return
-        self._declared = declared
-        if not sender.isascii() and not declared.smtputf8:
-            self.refuse(answers.NEEDS_SMTPUTF8, "address")
-            return
-        # A login of its own answers for what it sends. Otherwise the envelope's sender is all that is known by now.
-        subject = self.login if self.login is not None and self.server is None else sender
-        refusal = self.terms.admit(subject) if subject else None
-        if refusal is not None:
-            # RFC 7372 gives 525 to AUTH alone.
-            self.refuse(Reply(550, "5.7.1", refusal.text).wire(), "suspended")
-            self.idle_command()
-            return
-        self.mail_from = sender
-        self.say(answers.SENDER_OK)
+        transaction.mail(self, arg)
 
     async def smtp_RCPT(self, arg: str) -> None:
         """RFC 5321 4.1.1.3."""
-        if self.mail_from is None:
-            self.wrong(answers.MAIL_FIRST, "sequence")
-            return
-        if arg[:3].upper() != "TO:":
-            self.wrong(answers.RCPT_SYNTAX, "syntax")
-            return
-        path = paths.forward_path(arg[3:])
-        if path is None:
-            self.wrong(answers.BAD_RECIPIENT, "address")
-            return
-        recipient, words = path
-        asked = take_recipient(words, self.terms.dsn and self.extended) if words else None
-        if isinstance(asked, Refused):
-            self.wrong(asked.answer, asked.reason)
-        elif not recipient.isascii() and not self._declared.smtputf8:
-            self.refuse(answers.NEEDS_SMTPUTF8, "address")
-        elif len(self.recipients) >= self.terms.limits.recipients:
-            self.refuse(answers.TOO_MANY_RECIPIENTS, "recipients")
-            self._beyond += 1
-            if self._beyond > _BEYOND * self.terms.limits.recipients:
-                self.idle_command()
-        elif self.login is not None and self.server is None and (no := self.terms.suppressed(self.login, recipient)):
-            # A login of its own answers for what it sends; of all others it is known at the end of the message.
-            self.refuse(no.wire(), "suppressed")
-        else:
-            self.recipients.append(recipient)
-            self.asked |= {recipient: asked} if asked else {}
-            self.say(answers.RECIPIENT_OK)
+        transaction.rcpt(self, arg)
 
     async def smtp_DATA(self, arg: str) -> None:
         """RFC 5321 4.1.1.4."""
-        if arg:
-            self.wrong(answers.NO_ARGUMENTS, "syntax")
-        elif self.mail_from is None:
-            self.wrong(answers.MAIL_FIRST, "sequence")
-        elif not self.recipients:
-            self.wrong(answers.NO_RECIPIENTS, "sequence")
-        elif self.terms.sessions.room.over:
-            self.refuse(answers.NO_ROOM, "memory")
-            self._reset()
-        else:
-            self.say(answers.START_DATA)
-            reader = await self.read_message()
-            try:
-                answer = await self._answer(reader, self.mail_from)
-            finally:
-                reader.close()
-            self._reset()
-            self.say(answer)
-            if answer.startswith(b"421"):
-                # RFC 5321 3.8: with 421 the server closes.
-                raise Closed
+        if transaction.data(self, arg):
+            await self.take(await self.read_message())
+
+    async def take(self, reader: DataReader) -> None:
+        """Answer a message that has been read to its end; the next mail transaction may begin."""
+        try:
+            answer = await self._answer(reader, self.mail_from or "")
+        finally:
+            reader.close()
+        self.reset()
+        self.say(answer)
+        if answer.startswith(b"421"):
+            # RFC 5321 3.8: with 421 the server closes.
+            raise Closed
 
     async def _answer(self, reader: DataReader, mail_from: str) -> bytes:
         """What to say to a message that has been read to its end."""
@@ -311,7 +238,7 @@ class Session(Wire):
         submission = Submission(
             id=new_id(now),
             received=now,
-            envelope=self._declared.envelope(mail_from, self.recipients, self.asked),
+            envelope=self.declared.envelope(mail_from, self.recipients, self.asked),
             content=content,
             client_ip=self.client_ip,
             client_port=self.client_port,
@@ -345,19 +272,14 @@ class Session(Wire):
         """The word for the Received field (RFC 3848; RFC 6531 4.3)."""
         if not self.extended:
             return "SMTP"
-        name = "UTF8SMTP" if self._declared.smtputf8 else "ESMTP"
+        name = "UTF8SMTP" if self.declared.smtputf8 else "ESMTP"
         return name + ("S" if self.tls else "") + ("A" if self.login is not None else "")
 
     # -- The rest ----------------------------------------------------------------------------------------------------
 
     async def smtp_RSET(self, arg: str) -> None:
         """RFC 5321 4.1.1.5."""
-        if arg:
-            self.wrong(answers.NO_ARGUMENTS, "syntax")
-        else:
-            self._reset()
-            self.idle_command()
-            self.say(answers.OK)
+        transaction.rset(self, arg)
 
     async def smtp_NOOP(self, arg: str) -> None:
         """RFC 5321 4.1.1.9."""

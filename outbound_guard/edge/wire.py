@@ -1,16 +1,16 @@
-"""Octets in, octets out: the tuned subclass of aiosmtpd's server, up to the command line.
+"""Octets in, octets out: the tuned subclass of aiosmtpd's server, below the command line.
 
 What is aiosmtpd's here: the protocol class itself, the naming of commands (`smtp_X`), `handle_exception`, and the
 dialogues of AUTH (in `session`). Replaced, because the measurements ask for it (each is a cost per connection, command
 or line of text): the constructor, the StreamReader, the command loop, `push`, and the timer of each command. One
-coroutine runs per session, as in aiosmtpd; chunks of a message do not wake it, only commands and the end of data do.
+coroutine runs per session, as in aiosmtpd; it is woken only by commands that may have to wait for something and by
+the end of a message, not by its chunks, nor by the commands that lead up to it (in `transaction`).
 """
 
 from __future__ import annotations
 
 import abc
 import asyncio
-import logging
 import ssl
 from typing import cast
 
@@ -19,28 +19,22 @@ from aiosmtpd.smtp import Session as Peer
 
 from outbound_guard.edge import answers
 from outbound_guard.edge.data import DataReader
-from outbound_guard.edge.ends import BadLine, Closed
+from outbound_guard.edge.ends import Closed
 from outbound_guard.edge.opening import opened, shake_hands, turn_away
 from outbound_guard.edge.terms import Terms
 
-log = logging.getLogger(__name__)
-
-_LONGEST_LINE = 12_288
-"""Octets of a command line without its end. RFC 4954 4 asks for this much for AUTH; RFC 5321 4.5.3.1.4 for 512."""
 _BUFFERED = 65_536
 """Octets of commands waiting from which on no more is read from the client."""
 _MUCH = 131_072
 """Octets that came in at once from which on there is probably more to come at once."""
-_COMMANDS_AT_ONCE = 100
-"""Commands carried out until the other sessions get their turn."""
 _LINGER = 10.0
 """Seconds a client gets to take our last words before the connection is reset."""
 
 
 class Wire(SMTP, abc.ABC):
-    """One connection: lines and messages in, replies out, in as few system calls as possible.
+    """One connection: octets in, replies out, in as few system calls as possible.
 
-    What is said over it is the business of the subclass, `session.Session`: the three abstract methods.
+    What the octets are is the business of `lines.Lines`, what is said with them that of `session.Session`.
     """
 
     client_ip = ""
@@ -69,6 +63,10 @@ class Wire(SMTP, abc.ABC):
     _reading_paused = False
     _writing_blocked = False
     _line_too_long = False
+    _hears_commands = False
+    """True if what the coroutine waits for, if it waits, is a command."""
+    _message: DataReader | None = None
+    """The message that is coming in, and while `_incoming` is None: has come in and is not taken yet."""
 
     def __init__(self, terms: Terms) -> None:
         # SMTP.__init__ is left out on purpose, see private.py.
@@ -117,11 +115,15 @@ class Wire(SMTP, abc.ABC):
             return
         if self._closing_since:
             return
+        if self._waiter is not None:
+            if self._hears_commands and not (self.unread or self._writing_blocked or self.terms.sessions.stopping):
+                self.obey_at_once(data)
+            else:
+                self.leave(data)
+            return
         self.unread += data
         self._news = True
-        if self._waiter is not None:
-            self._wake()
-        elif len(self.unread) > _BUFFERED and not self._reading_paused and self.transport is not None:
+        if len(self.unread) > _BUFFERED and not self._reading_paused and self.transport is not None:
             self._reading_paused = True
             self.transport.pause_reading()
 
@@ -195,6 +197,10 @@ class Wire(SMTP, abc.ABC):
         """True if no mail transaction is open."""
 
     @abc.abstractmethod
+    def obey_at_once(self, octets: bytes) -> None:
+        """Carry out commands that wait for nothing; `leave` the rest."""
+
+    @abc.abstractmethod
     def encrypted(self) -> None:
         """Note that a TLS layer lies below from now on."""
 
@@ -210,73 +216,21 @@ class Wire(SMTP, abc.ABC):
 
     def flush(self) -> None:
         """Send the replies of this turn, in one write."""
-        if self._out:
-            if self.transport is not None and not self.transport.is_closing():
-                self.transport.write(b"".join(self._out))
-            self._out.clear()
+        out, transport = self._out, self.transport
+        if out:
+            if transport is not None and not transport.is_closing():
+                transport.write(b"".join(out))
+            out.clear()
 
-    async def read_line(self) -> bytes:
-        """The next command line, without its end. Raises BadLine and Closed."""
-        buffer = self.unread
-        if self.gone:
-            raise Closed
-        if self.terms.sessions.stopping and self.at_rest:
-            self.say(answers.STOPPING)
-            raise Closed
-        self._turns += 1
-        if self._turns > _COMMANDS_AT_ONCE:
-            self._turns = 0
+    def leave(self, octets: bytes, error: Exception | None = None) -> None:
+        """Leave what came in, or the fault that it led to, to the coroutine; if there is nothing it sleeps on."""
+        self.unread += octets
+        if octets or error is not None or (self._message is not None and self._incoming is None):
+            self._news = True
+            self._wake(error)
+        else:
             self.flush()
-            await self._writable()
-            await asyncio.sleep(0)
-        while (end := buffer.find(b"\r\n")) < 0:
-            if buffer:
-                self._look_at_unfinished_line()
-            # The whole line must come within the time, not only its next octet (RFC 5321 4.5.3.2).
-            await self.wait(self._line_since if buffer else 0.0)
-        line = bytes(buffer[:end])
-        del buffer[: end + 2]
-        if b"\n" in line or b"\r" in line:
-            self._refuse_bare_line_end()
-        if self._line_too_long or end > _LONGEST_LINE:
-            self._line_too_long = False
-            raise BadLine(answers.LINE_TOO_LONG)
-        return line
-
-    def _look_at_unfinished_line(self) -> None:
-        buffer = self.unread
-        if b"\n" in buffer or b"\r" in buffer[:-1]:
-            self._refuse_bare_line_end()
-        if len(buffer) > _LONGEST_LINE:
-            self._line_too_long = True
-            # The last octet may be the CR of its end.
-            del buffer[:-1]
-
-    async def readline(self) -> bytes:
-        """The same for aiosmtpd's own methods."""
-        return await self.read_line()
-
-    @property
-    def _reader(self) -> Wire:  # type: ignore[override]  # aiosmtpd has an attribute, a StreamReader.
-        return self
-
-    async def read_message(self) -> DataReader:
-        """Everything up to the end of data; the caller closes it. Raises Closed."""
-        reader = DataReader(self.terms.limits.message_size, self.terms.sessions.room)
-        early = bytes(self.unread)
-        self.unread.clear()
-        if not early or not reader.feed(early):
-            self._heard = self._started = self.loop.time()
-            self._incoming = reader
-            try:
-                while self._incoming is not None:
-                    await self.wait()
-            except BaseException:
-                reader.close()
-                raise
-        # What came later than the end of data lies in the buffer already.
-        self.unread[:0] = reader.rest
-        return reader
+            self._since = self._line_since = self.loop.time()
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Turn to TLS. Raises Closed if the handshake fails."""
@@ -289,54 +243,13 @@ class Wire(SMTP, abc.ABC):
         self._turns = 0
         await shake_hands(self, context)
 
-    # -- The loop ----------------------------------------------------------------------------------------------------
-
-    @abc.abstractmethod
-    async def obey(self, line: bytes) -> None:
-        """Carry out one command line."""
+    # -- Waiting, and the end ----------------------------------------------------------------------------------------
 
     async def _opened(self, proxied: bool) -> None:
         if await opened(self, proxied):
             await self._handle_client()
         elif self.transport is not None:
             self.transport.close()
-
-    async def _handle_client(self) -> None:
-        try:
-            self.say(self.terms.greeting)
-            while True:
-                try:
-                    await self.obey(await self.read_line())
-                except BadLine as bad:
-                    self.wrong(bad.answer, "syntax")
-                except Closed:
-                    raise
-                except Exception as error:
-                    await self.push(await self.handle_exception(error))
-        except Closed:
-            pass
-        except Exception:
-            log.exception("SMTP session with %s failed", self.client_ip)
-            self.terms.count("smtp_faults_total", "session")
-            self.say(answers.SESSION_FAULT)
-        self.flush()
-        self._hang_up()
-
-    @abc.abstractmethod
-    def wrong(self, answer: bytes, reason: str) -> None:
-        """Answer a wrong command, and close the session after too many of them."""
-
-    async def handle_exception(self, error: Exception) -> str:
-        """A fault of ours is logged and answered with 451, never with 5xx, and tells the client nothing."""
-        log.error("SMTP command from %s failed", self.client_ip, exc_info=error)
-        self.terms.count("smtp_faults_total", "command")
-        return answers.FAULT.decode().rstrip("\r\n")
-
-    def _refuse_bare_line_end(self) -> None:
-        # Whether it ends a line is what a smuggler and we would disagree about; nothing that follows is read.
-        self.say(answers.BARE_LINE_END)
-        self.terms.count("smtp_commands_refused_total", "line_end")
-        raise Closed
 
     def _hang_up(self) -> None:
         """Close, so that our last words arrive.
@@ -389,10 +302,15 @@ class Wire(SMTP, abc.ABC):
             await self._unblocked
             self._unblocked = None
 
-    def _wake(self) -> None:
+    def _wake(self, error: Exception | None = None) -> None:
+        """Let the coroutine go on, or raise this error in it."""
         waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
+        if waiter is None or waiter.done():
+            return
+        if error is None:
             waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
 
     def _end(self, answer: bytes) -> None:
         self._ending = answer

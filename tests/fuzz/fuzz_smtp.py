@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from outbound_guard.config import contains, networks
-from outbound_guard.edge import wire
+from outbound_guard.edge import lines
 from outbound_guard.edge.session import Session
 from outbound_guard.mail import Submission
 from tests.fuzz.fuzz_proxy import reference as proxied
@@ -302,11 +302,11 @@ def attempt(octets: bytes) -> None:
         # Sessions are left open on purpose; their sockets are none of this.
         warnings.simplefilter("ignore", ResourceWarning)
         _world.append(World())
-    longest, wire._LONGEST_LINE = wire._LONGEST_LINE, 600
+    longest, lines._LONGEST_LINE = lines._LONGEST_LINE, 600
     try:
         _world[0].play(octets)
     finally:
-        wire._LONGEST_LINE = longest
+        lines._LONGEST_LINE = longest
 
 
 def seeds() -> Iterator[bytes]:

@@ -114,6 +114,24 @@ async def test_an_answer_out_of_step_ends_it_before_the_message_is_sent(
     assert b"hello" not in paper.written
 
 
+async def test_what_granted_one_group_is_too_much_for_a_smaller_one(
+    connection: Connection, paper: PaperTransport
+) -> None:
+    for _ in range(2):
+        task = await begun(connection)
+        connection.data_received(GRANTED)
+        connection.data_received(b"250 Ok\r\n")
+        assert await task == [OK, OK]
+    assert paper.written == b"".join(COMMANDS + BODY) * 2
+    fewer = asyncio.create_task(connection.transact([*COMMANDS[:2], b"DATA\r\n"], BODY))
+    await asyncio.sleep(0)
+    connection.data_received(GRANTED)
+    assert paper.aborted
+    with pytest.raises(Broken) as caught:
+        await fewer
+    assert (caught.value.reason, caught.value.sent) == ("malformed", False)
+
+
 async def test_a_mixed_answer_with_a_bare_line_feed_is_read_line_by_line(
     connection: Connection, paper: PaperTransport
 ) -> None:
