@@ -1,7 +1,7 @@
 """The one safe writer: what it has written is on the disk, whole, or not there at all.
 
-Temporary file in the same file system, fsync, rename, fsync of the directory. All functions block; the callers
-run them in threads. All raise OSError.
+Temporary file in the same file system, written synchronously, rename, fsync of the directory. All functions block; the
+callers run them in threads. All raise OSError.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 _IOV_MAX = 1024
 """The most pieces one writev takes (IOV_MAX on Linux)."""
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _number = itertools.count()
 
 
@@ -31,14 +32,16 @@ def write(path: Path, pieces: Sequence[bytes], *, temporary: Path | None = None,
         sync_directory(path.parent)
 
 
-def place(path: Path, pieces: Sequence[bytes], *, temporary: Path | None = None, sync: bool = True) -> None:
+def place(path: Path | str, pieces: Sequence[bytes], *, temporary: Path | str | None = None, sync: bool = True) -> None:
     """`write` that is not safe yet: the caller has to `sync_directory`, once for several files."""
-    unfinished = (temporary or path.parent) / f".{path.name}.{os.getpid()}.{next(_number)}"
-    file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    folder, name = os.path.split(path)
+    unfinished = f"{temporary or folder or os.curdir}{os.sep}.{name}.{os.getpid()}.{next(_number)}"
+    # What is written with O_SYNC is on the disk when the call returns. An fsync would be one more call after which a
+    # thread waits for its turn at the interpreter; while a loop is busy that costs more than most calls themselves.
+    file = os.open(unfinished, _NEW | os.O_SYNC if sync else _NEW, 0o600)
     try:
         try:
-            _write_all(file, pieces)
-            if sync:
+            if not _write_all(file, pieces) and sync:
                 os.fsync(file)
         finally:
             os.close(file)
@@ -49,13 +52,12 @@ def place(path: Path, pieces: Sequence[bytes], *, temporary: Path | None = None,
         raise
 
 
-def move(old: Path, new: Path, *, sync: bool = True) -> None:
+def move(old: Path | str, new: Path | str, *, sync: bool = True) -> None:
     """Rename `old` to `new`, in one step and durably; raises FileNotFoundError if `old` has gone."""
     os.rename(old, new)
     if sync:
-        sync_directory(new.parent)
-        if old.parent != new.parent:
-            sync_directory(old.parent)
+        for folder in dict.fromkeys((os.path.dirname(new), os.path.dirname(old))):
+            sync_directory(folder or os.curdir)
 
 
 def remove(path: Path) -> None:
@@ -72,7 +74,7 @@ def make_directories(*directories: Path) -> None:
             sync_directory(directory.parent)
 
 
-def sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path | str) -> None:
     """Return when every change made in `directory` before this call is on the disk.
 
     Threads that ask at the same time share one fsync.
@@ -115,8 +117,10 @@ class _SharedSync:
 _shared: dict[str, _SharedSync] = {}
 
 
-def _write_all(file: int, pieces: Sequence[bytes]) -> None:
+def _write_all(file: int, pieces: Sequence[bytes]) -> bool:
+    """False if there was nothing to write."""
     rest = deque(memoryview(piece) for piece in pieces if piece)
+    some = bool(rest)
     while rest:
         written = os.writev(file, list(itertools.islice(rest, _IOV_MAX)))
         # A write may end anywhere, for instance at a file size limit or at a signal.
@@ -125,3 +129,4 @@ def _write_all(file: int, pieces: Sequence[bytes]) -> None:
                 rest[0] = rest[0][written:]
                 break
             written -= len(rest.popleft())
+    return some

@@ -40,7 +40,7 @@ Place = Callable[[Entry, tuple[str, ...]], str]
 Wait = Callable[[asyncio.Event, float], Awaitable[None]]
 """Returns when the event is set or the seconds have passed."""
 
-_POLL, _SOON = 0.25, 0.02
+_POLL, _SOON = 0.25, 0.05
 _HELD_SCAN = 5.0
 _QUEUE_SCAN = 300.0
 """Seconds between looks into `incoming`, `held` and `queue`. Into `incoming` sooner after one that found something:

@@ -35,8 +35,12 @@ from outbound_guard.spool.together import attempt
 STATES: tuple[State, ...] = get_args(State)
 _ID = re.compile(r"[0-9A-Za-z]{1,64}")
 _LONGEST_LINE = 16_777_216
+_FIRST_LINE, _SMALL = 8192, 65_536
+"""Octets of a file that are asked for first, for its first line and for all of it: mostly there are no more."""
 _OLD = 3600.0
 """Seconds after which an unfinished file has no writer any more."""
+_LOOK_AGAIN, _NEARLY_FULL = 1.0, 268_435_456
+"""Seconds for which it is believed how much of the disk is free, unless only so many octets are left for new mail."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +74,8 @@ class Files:
         """Create the directories that are missing. `free_bytes` is the room on the disk that new mail leaves alone."""
         self.directory = directory
         self._free_bytes = free_bytes
+        self._free, self._looked = 0, -_LOOK_AGAIN
+        """Octets that were free when the disk was asked last (seconds of the monotonic clock)."""
         self._states = {state: directory / state for state in STATES}
         self._temporary = directory / "tmp"
         self._progress = directory / "progress"
@@ -107,12 +113,20 @@ class Files:
 
     def _place(self, message: New) -> None:
         size = sum(map(len, message.content))
-        disk = os.statvfs(self.directory)
-        if not message.reserve and disk.f_bavail * disk.f_frsize < self._free_bytes + size:
+        if not message.reserve and not self._has_room(size):
             raise SpoolFull(errno.ENOSPC, "less than spool.free_bytes are free", str(self.directory))
         line = encode_entry(msgspec.structs.replace(message.entry, size=size))
-        path = self.path(message.entry.id, message.state)
+        path = self._name(message.entry.id, message.state)
         durable.place(path, (line, *message.content), temporary=self._temporary)
+
+    def _has_room(self, size: int) -> bool:
+        """True if the disk has room for so many octets besides `free_bytes`; far from that it is asked now and then."""
+        now, wanted = time.monotonic(), self._free_bytes + size
+        if not now - self._looked < _LOOK_AGAIN or self._free < wanted + _NEARLY_FULL:
+            disk = os.statvfs(self.directory)
+            self._free, self._looked = disk.f_bavail * disk.f_frsize, now
+        self._free -= size
+        return self._free >= self._free_bytes
 
     def _in_full(self, error: Exception | None) -> Exception | None:
         """The same error, or SpoolFull if it says that there is no room."""
@@ -120,8 +134,11 @@ class Files:
             return SpoolFull(error.errno, error.strerror, str(self.directory))
         return error
 
-    def lock(self, id_: str, state: State) -> int:
-        """Open a message's file and take its lock; closing the descriptor gives it back. Raises NotInSpool, Busy."""
+    def lock(self, id_: str, state: State, *, sure: bool = True) -> int:
+        """Open a message's file and take its lock; closing the descriptor gives it back. Raises NotInSpool, Busy.
+
+        With `sure=False` it may have been moved or removed an instant before; the next rename of it says so.
+        """
         path = self._name(id_, state)
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -130,7 +147,7 @@ class Files:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # It may have been moved or removed between opening and locking.
-            if not os.path.samestat(os.stat(path), os.fstat(file)):
+            if sure and not os.path.samestat(os.stat(path), os.fstat(file)):
                 raise NotInSpool(id_)
         except BaseException as error:
             os.close(file)
@@ -160,17 +177,17 @@ class Files:
 
     def first_line(self, file: int, id_: str) -> Entry:
         """The entry from an open message file, of which no more is read. Raises Corrupt or OSError."""
-        data = b""
-        while (end := data.find(b"\n") + 1) == 0 and len(data) < _LONGEST_LINE:
-            more = os.pread(file, max(4096, len(data)), len(data))
-            if not more:
-                break
+        data, whole = b"", False
+        while (end := data.find(b"\n") + 1) == 0 and len(data) < _LONGEST_LINE and not whole:
+            wanted = max(_FIRST_LINE, len(data))
+            more = os.pread(file, wanted, len(data))
+            whole = len(more) < wanted
             data += more
-        return decode_entry(data[:end] if end else data, id_, os.fstat(file).st_size)
+        return decode_entry(data[:end] if end else data, id_, len(data) if whole else os.fstat(file).st_size)
 
     def move(self, id_: str, frm: State, to: State, *, sync: bool = True) -> None:
         """Move a message whose lock the caller holds. Raises OSError."""
-        durable.move(self.path(id_, frm), self.path(id_, to), sync=sync)
+        durable.move(self._name(id_, frm), self._name(id_, to), sync=sync)
 
     def remove(self, id_: str, state: State) -> None:
         """Delete a message whose lock the caller holds, and its progress. Raises OSError."""
@@ -290,6 +307,9 @@ class Files:
 
 def _read(file: int) -> bytes:
     """All of an open file; less if it has become shorter meanwhile."""
+    data = os.pread(file, _SMALL, 0)
+    if len(data) < _SMALL:
+        return data
     size = os.fstat(file).st_size
     data = os.pread(file, size, 0)
     while len(data) < size and (more := os.pread(file, size - len(data), len(data))):

@@ -265,7 +265,8 @@ class Spool:
         # Ids sort by time, so the oldest come first.
         for id_ in heapq.nsmallest(limit, self.files.ids("incoming")):
             try:
-                file = self.files.lock(id_, "incoming")
+                # Whether it is still there the move will tell.
+                file = self.files.lock(id_, "incoming", sure=False)
             except (NotInSpool, Busy):
                 continue
             try:
@@ -274,6 +275,8 @@ class Spool:
                     # Whichever of the two directories a power cut leaves it in, it will be found.
                     self.files.move(id_, "incoming", "queue", sync=False)
                     claimed.append(seen)
+            except FileNotFoundError:
+                continue
             except OSError as error:
                 # It stays in `incoming` and is tried again with the next look.
                 _log.error("spool: %s cannot be claimed: %s", id_, error)

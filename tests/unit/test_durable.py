@@ -1,8 +1,10 @@
 """The one safe writer."""
 
 import errno
+import fcntl
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,7 @@ def test_an_existing_file_is_replaced_whole(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"short"
 
 
-@pytest.mark.parametrize("call", ["writev", "fsync", "rename"])
+@pytest.mark.parametrize("call", ["open", "writev", "rename"])
 def test_after_an_error_the_old_version_stays_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -53,7 +55,12 @@ def test_file_is_synced_before_the_rename_and_the_directory_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    fsync, rename = os.fsync, os.rename
+    writev, fsync, rename = os.writev, os.fsync, os.rename
+
+    def note_writev(file: int, pieces: Sequence[bytes]) -> int:
+        synced = fcntl.fcntl(file, fcntl.F_GETFL) & os.O_SYNC == os.O_SYNC
+        steps.append("file" if synced else "not safe")
+        return writev(file, pieces)
 
     def note_fsync(file: int) -> None:
         steps.append("directory" if os.path.isdir(f"/proc/self/fd/{file}") else "file")
@@ -63,10 +70,15 @@ def test_file_is_synced_before_the_rename_and_the_directory_after(
         steps.append("rename")
         rename(old, new)
 
+    monkeypatch.setattr(os, "writev", note_writev)
     monkeypatch.setattr(os, "fsync", note_fsync)
     monkeypatch.setattr(os, "rename", note_rename)
-    durable.write(tmp_path / "a", [b"x"])
-    assert steps == ["file", "rename", "directory"]
+    for pieces in ([b"x"], []):
+        durable.write(tmp_path / "a", pieces)
+        assert steps == ["file", "rename", "directory"]
+        steps.clear()
+    durable.write(tmp_path / "a", [b"x"], sync=False)
+    assert steps == ["not safe", "rename"]
     steps.clear()
     (tmp_path / "b").mkdir()
     durable.move(tmp_path / "a", tmp_path / "b" / "a")
