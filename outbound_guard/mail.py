@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, KeysView
 
 import msgspec
 
@@ -173,6 +173,11 @@ class Headers:
 
     def __contains__(self, name: str) -> bool:
         return name in self._first
+
+    @property
+    def names(self) -> KeysView[str]:
+        """The names of the fields, in lower case, each once."""
+        return self._first.keys()
 
     def get(self, name: str) -> str | None:
         """The first field's value, or None. `name` is in lower case."""

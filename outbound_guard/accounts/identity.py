@@ -99,8 +99,8 @@ class Identifier:
 
     def to_strip(self, headers: Headers) -> tuple[str, ...]:
         """Those of `header_names` that stand in this message and are not covered by a DKIM signature (RFC 6376 3.5)."""
-        present = {name for name, _ in headers.fields}
-        names = tuple(name for name in self.header_names if name in present)
+        present = headers.names
+        names = tuple([name for name in self.header_names if name in present])
         if names and "dkim-signature" in present:
             signed = {name for value in headers.all("dkim-signature") for name in _signed(value)}
             names = tuple(name for name in names if name not in signed)

@@ -8,6 +8,7 @@ import re
 from outbound_guard.content import charset
 
 _LIMIT = 2000
+_NOBODY: frozenset[str] = frozenset()
 # The three forms nearly all mail uses: "Name" <a@b>, Name <a@b>, a@b.
 _USUAL = re.compile(r'\s*(?:"((?:[^"\\]|\\.){0,500})"|([^<>"(),;:@]{0,500}))\s*<\s*([^<>\s]{1,320})\s*>\s*\Z')
 _PLAIN = re.compile(r"\s*([^<>\s\"(),;:]{1,320}@[^<>\s\"(),;:]{1,255})\s*\Z")
@@ -19,9 +20,11 @@ _COMMENT = re.compile(r"\(([^()]{0,300})\)")
 
 def first(value: str | None) -> tuple[str, str, int]:
     """The first address of a field in lower case, its display name, and the number of addresses (2 for any more)."""
-    if not value:
-        return "", "", 0
-    value = value[:_LIMIT]
+    return _first(value[:_LIMIT]) if value else ("", "", 0)
+
+
+@functools.lru_cache(2048)  # Who sends mail sends more than once.
+def _first(value: str) -> tuple[str, str, int]:
     match = _USUAL.match(value)
     if match:
         name = match[1] if match[1] is not None else match[2]
@@ -43,15 +46,16 @@ def first(value: str | None) -> tuple[str, str, int]:
     return found[0].lower(), _name(comment[1]) if comment else "", min(len(found), 2)
 
 
-@functools.lru_cache(4096)
 def names(value: str | None) -> frozenset[str]:
     """Words that name the recipients in a To field (of display names and local parts), as they may stand in a text.
 
     In lower case, with and without the punctuation that follows a name; of at most 40 names.
     """
-    if not value:
-        return frozenset()
-    value = value[:600]
+    return _names(value[:600]) if value else _NOBODY
+
+
+@functools.lru_cache(4096)
+def _names(value: str) -> frozenset[str]:
     if "=?" in value:
         value = charset.header_text(value, 600)[0]
     words: list[str] = []

@@ -10,6 +10,8 @@ import binascii
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
+import xxhash
+
 from outbound_guard.content import attachment, charset, fingerprint, html, language, mime, urls
 from outbound_guard.content.attachment import Attachment
 from outbound_guard.content.html import View
@@ -89,6 +91,21 @@ class Body:
         return written
 
     @_Once
+    def written_hosts(self) -> tuple[str, ...]:
+        """The hosts of `written_urls`; see Message.written_hosts."""
+        return urls.hosts(self.written_urls)
+
+    @_Once
+    def written_domains(self) -> frozenset[str]:
+        """The registrable domains of `written_hosts`."""
+        return frozenset(map(urls.registrable, self.written_hosts))
+
+    @_Once
+    def file_names(self) -> tuple[str, ...]:
+        """The names of the attachments, in their order; empty ones of those that have none."""
+        return tuple([item.name for item in self.attachments])
+
+    @_Once
     def defects(self) -> tuple[str, ...]:
         """What is malformed or dangerous in it (`content.defects.DEFECTS`)."""
         found = self.malformed.copy()
@@ -140,12 +157,15 @@ class Body:
 
 
 class Bodies:
-    """The last bodies, as they were read. They are compared octet for octet: a hash can be made to fit."""
+    """The last bodies, as they were read.
+
+    They are found by a hash, which is cheap to make, and then compared octet for octet: a hash can be made to fit.
+    """
 
     def __init__(self, most: int = KEPT) -> None:
         """`most`: how many are kept; 0: each is read."""
         self._most = most
-        self._known: dict[tuple[bytes, str | None, str, str], Body] = {}
+        self._known: dict[tuple[int, str | None, str, str], tuple[bytes, Body]] = {}
         self._octets = 0
 
     def read(self, content: bytes, headers: Headers) -> Body:
@@ -153,15 +173,17 @@ class Bodies:
         size = len(content) - headers.end
         if not self._most or size > _LARGEST:
             return read_body(content, headers)
-        key = (content[headers.end :], *_how(headers))
-        body = self._known.get(key)
-        if body is None:
-            body = self._known[key] = read_body(content, headers)
+        octets = content[headers.end :]
+        key = (xxhash.xxh3_64_intdigest(octets), *_how(headers))
+        known = self._known.get(key)
+        if known is not None and known[0] == octets:
+            return known[1]
+        body = read_body(content, headers)
+        if known is None:
+            self._known[key] = octets, body
             self._octets += size
             while len(self._known) > self._most or self._octets > KEPT_OCTETS:
-                oldest = next(iter(self._known))
-                del self._known[oldest]
-                self._octets -= len(oldest[0])
+                self._octets -= len(self._known.pop(next(iter(self._known)))[0])
         return body
 
 

@@ -18,11 +18,15 @@ _ONCE = ("from", "subject", "to", "date", "message-id", "reply-to", "sender", "c
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13} | {127})
 
 
-@functools.lru_cache(2048)
 def mailer_name(value: str) -> str:
     """The name of a mail program without its version: `PHPMailer 6.8.0 (https://...)` -> `phpmailer`."""
+    return _mailer_name(value[:200])
+
+
+@functools.lru_cache(2048)
+def _mailer_name(value: str) -> str:
     words = []
-    for word in value[:200].lower().split():
+    for word in value.lower().split():
         found = _VERSION.search(word)
         if found:
             word = word[: found.start()]
@@ -193,7 +197,16 @@ class Message:
     @property
     def written_hosts(self) -> tuple[str, ...]:
         """The hosts of URLs as they are written in source and text, in lower case, each once: without a tree."""
-        return urls.hosts(self._read().written_urls)
+        return self._read().written_hosts
+
+    def links_to(self, domain: str) -> bool:
+        """True if one of `written_hosts` lies in this registrable domain."""
+        return domain in self._read().written_domains
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """The names of `attachments`."""
+        return self._read().file_names
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -259,9 +272,9 @@ def _header_defects(message: Message) -> list[str]:
     found: list[str] = []
     if not headers.fields:
         found.append("no_header")
-    names = [name for name, _ in headers.fields]
-    unique = set(names)
-    if len(unique) != len(names):
+    unique = headers.names
+    if len(unique) != len(headers.fields):
+        names = [name for name, _ in headers.fields]
         found += [f"duplicate_header:{name}" for name in _ONCE if name in unique and names.count(name) > 1]
     _, name, count = message._author()
     if "from" not in unique:

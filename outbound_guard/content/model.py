@@ -148,15 +148,15 @@ def _what_copies_share(message: Message) -> tuple[object, ...] | None:
     """
     if not message.fingerprint:
         return None
-    hosts, reply_to = message.written_hosts, message.reply_to
+    reply_to = message.reply_to
     return (
         message.fingerprint,
         message.subject.translate(_NO_DIGITS),
         message.display_name.translate(_NO_DIGITS),
-        hosts,
-        urls.registrable(message.from_domain) in map(urls.registrable, hosts),
+        message.written_hosts,
+        message.links_to(urls.registrable(message.from_domain)),
         bool(reply_to) and domain_of(reply_to) != message.from_domain,
-        tuple([item.name for item in message.attachments]),
+        message.file_names,
         message.defects,
     )
 

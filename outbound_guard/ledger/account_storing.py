@@ -28,7 +28,11 @@ def seen_in_decisions(connection: Connection, records: Iterable[Decision]) -> No
         account, sender, time = r.account, r.sender, r.received
         if known := senders.get((account, sender)):
             _, first, last = known
-            senders[account, sender] = (r.sender_kind, min(first, time), max(last, time))
+            if time < first:
+                first = time
+            if time > last:
+                last = time
+            senders[account, sender] = (r.sender_kind, first, last)
         else:
             senders[account, sender] = (r.sender_kind, time, time)
     for (account, _), (_, first, last) in senders.items():

@@ -58,8 +58,12 @@ def rolled_up(decisions: Iterable[tuple[float, str, str, int, float]]) -> dict[K
     sums: dict[Key, tuple[int, int, float]] = {}
     for received, account, action, recipients, score in decisions:
         key = (int(received // HOUR), account, action)
-        messages, total, top = sums.get(key, (0, 0, score))
-        sums[key] = (messages + 1, total + recipients, max(top, score))
+        known = sums.get(key)
+        if known is None:
+            sums[key] = (1, recipients, score)
+        else:
+            messages, total, top = known
+            sums[key] = (messages + 1, total + recipients, score if score > top else top)
     for (hour, account, action), (messages, recipients, score) in list(sums.items()):
         if account != EVERYBODY:
             all_, total, top = sums.get((hour, EVERYBODY, action), (0, 0, score))

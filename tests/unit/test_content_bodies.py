@@ -54,6 +54,16 @@ def test_one_octet_more_is_another_body() -> None:
     assert (first.text[-7:], other.text[-7:]) == ("harbour", "arbours")
 
 
+def test_bodies_whose_hashes_were_made_to_fit_are_read_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xxhash.xxh3_64_intdigest", lambda octets: 7)
+    bodies = Bodies()
+    first = parse(message("bob@there.example", TEXT), bodies)
+    for _ in range(2):
+        other = parse(message("bob@there.example", TEXT.replace(b"harbour", b"airport")), bodies)
+        assert (first.text[-7:], other.text[-7:]) == ("harbour", "airport")
+    assert parse(message("bob@there.example", TEXT), bodies)._read() is first._read()
+
+
 def test_what_is_wrong_with_one_header_is_not_held_against_the_next() -> None:
     bodies = Bodies()
     bad = b"To: bob@there.example\r\nContent-Type: text/plain\r\n\r\n" + TEXT
