@@ -33,26 +33,7 @@ from pathlib import Path
 from benchmarks import processes
 from tests.product import LENIENT, Product
 
-_CONFIGURATION = """
-[server]
-hostname = "guard.test"
-[[listener]]
-address = "127.0.0.1:0"
-trusted = ["127.0.0.0/8"]
-[delivery]
-mode = "smarthost"
-[[delivery.pool]]
-smarthosts = ["127.0.0.1:{port}"]
-tls = "none"
-[policy]
-file = "policy.toml"
-[limits]
-connections_per_address = 10000
-[console]
-address = "127.0.0.1:0"
-[metrics]
-address = "127.0.0.1:0"
-"""
+_MORE = "[limits]\nconnections_per_address = 10000\n"
 _HELD = '[limit]\naction = "hold"\n[limit.account]\nmessages_per_day = 1\n'
 _LARGE, _CLIENTS = 25 * 1024 * 1024, 20
 _MESSAGES = 3000
@@ -90,11 +71,9 @@ def _running(policy: str) -> Iterator[Product]:
     with tempfile.TemporaryDirectory(prefix="edge-") as folder, socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
         free.close()
-        (Path(folder) / "policy.toml").write_text(policy)
-        (Path(folder) / "guard.toml").write_text(_CONFIGURATION.format(port=port))
         sink = subprocess.Popen(["smtp-sink", "-u", "nobody", f"127.0.0.1:{port}", "1000"])
         try:
-            with Product(Path(folder) / "guard.toml") as product:
+            with Product.made(Path(folder), smarthosts=[f"127.0.0.1:{port}"], policy=policy, more=_MORE) as product:
                 _source(product, 200, 4000)
                 yield product
         finally:

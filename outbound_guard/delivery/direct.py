@@ -188,6 +188,7 @@ class Direct:
         except Exception:
             # Those who were accepted elsewhere must not get the message again because of this.
             _log.exception("delivery to one of the destinations has failed")
+            self._count("next_hop_events_total", "fault")
             return Result((OUR_FAULT,) * len(chosen), "", reached=False)
 
     async def _send(self, destination: Destination, pace: Pace, mail: Mail, until: float) -> Result:

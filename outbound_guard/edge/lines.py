@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_LINE = 12_288
 """Octets of a command line without its end. RFC 4954 4 asks for this much for AUTH; RFC 5321 4.5.3.1.4 for 512."""
-_COMMANDS_AT_ONCE = 100
+COMMANDS_AT_ONCE = 100
 """Commands carried out until the other sessions get their turn."""
 
 
@@ -32,7 +32,7 @@ class Lines(Wire):
             self.say(answers.STOPPING)
             raise Closed
         self._turns += 1
-        if self._turns > _COMMANDS_AT_ONCE:
+        if self._turns > COMMANDS_AT_ONCE:
             self._turns = 0
             self.flush()
             await self._writable()

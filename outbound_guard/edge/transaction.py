@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from outbound_guard.edge import answers, paths
+from outbound_guard.edge.lines import COMMANDS_AT_ONCE
 from outbound_guard.edge.parameters import NOTHING, Refused, take, take_recipient
 from outbound_guard.reply import Reply
 
 if TYPE_CHECKING:
     from outbound_guard.edge.session import Session
 
-_AT_ONCE = 100
-"""Commands carried out until the other sessions get their turn."""
 _LONGEST_LINE = 510
 """Octets of a command line without its end (RFC 5321 4.5.3.1.4); what becomes of a longer one is the coroutine's."""
 _BEYOND = 10
@@ -140,7 +139,7 @@ def obey_at_once(session: Session, octets: bytes) -> None:
     a line that cannot be read to the end of the session, is the coroutine's.
     """
     at = 0
-    for _ in range(_AT_ONCE):
+    for _ in range(COMMANDS_AT_ONCE):
         end = octets.find(b"\r\n", at)
         line = octets[at:end]
         if end < 0 or len(line) > _LONGEST_LINE or b"\n" in line or b"\r" in line or not line.isascii():

@@ -2,7 +2,8 @@
 
 A sender, and an account, has one record: its traffic, which every message changes, its profile, which is learned, and
 whom it knows. A record is one packed string (record.lua); the scripts unpack, change and pack parts of it in one step.
-The fields are listed here and nowhere else: `lua` writes them into the scripts.
+The fields are listed here, and `lua` writes them into the scripts; recall.lua alone takes the traffic apart by itself, in
+this order.
 """
 
 from __future__ import annotations
