@@ -2,8 +2,7 @@
 
 A sender, and an account, has one record: its traffic, which every message changes, its profile, which is learned, and
 whom it knows. A record is one packed string (record.lua); the scripts unpack, change and pack parts of it in one step.
-The fields are listed here, and `lua` writes them into the scripts; recall.lua alone takes the traffic apart by itself, in
-this order.
+The fields are listed here, and `lua` writes them into the scripts. Only recall.lua knows the traffic's order by itself.
 """
 
 from __future__ import annotations
