@@ -21,8 +21,8 @@ from outbound_guard.ledger.records import Record, encode
 
 FLUSH_SECONDS = 0.2
 SEAL_SECONDS = 1.0
-SEAL_BYTES = 1024 * 1024
-FLUSH_BYTES = 1024 * 1024
+SEAL_BYTES = 256 * 1024
+FLUSH_BYTES = 256 * 1024
 KEEP_BYTES = 16 * 1024 * 1024
 """So much is kept in memory while the disk refuses; what comes after is counted as lost."""
 

@@ -26,7 +26,7 @@ from outbound_guard.ledger.nodes import Here, enter, forget_absent
 from outbound_guard.ledger.records import Record, decode, decode_lines, encode
 from outbound_guard.ledger.retention import forget, forget_segments
 
-BATCH_BYTES = 1024 * 1024
+BATCH_BYTES = 256 * 1024
 """Of the journal in one transaction: as objects ten times as much, and what a process once took for them it keeps."""
 BATCH_SEGMENTS = 100
 LONGEST_PAUSE = 30.0

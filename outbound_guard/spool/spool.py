@@ -44,7 +44,7 @@ class SpoolInUse(Exception):  # noqa: N818 - the name says what the spool is
 class Spool:
     """Messages at rest. Any number of processes may put, list and move; one at a time delivers (`exclusive`)."""
 
-    def __init__(self, directory: Path, clock: Clock, free_bytes: int, threads: int = 32) -> None:
+    def __init__(self, directory: Path, clock: Clock, free_bytes: int, threads: int = 16) -> None:
         """Open the spool in `directory`, creating it if need be.
 
         `free_bytes`: room on the disk that new mail leaves alone. `threads`: fsyncs that may be under way at a time.
