@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, RowMapping, Select, select
 
 from outbound_guard.ledger.database import Ledger
+from outbound_guard.ledger.held_queries import AT_ONCE
 from outbound_guard.ledger.retention import OPEN
 from outbound_guard.ledger.tables import audit, decision, delivery, held, recipient
 from outbound_guard.ledger.traffic_queries import by_account
@@ -78,11 +80,21 @@ def held_one(ledger: Ledger, id_: str) -> Held | None:
     return _held_of(row) if row else None
 
 
-def held_states(ledger: Ledger, node: str = "") -> dict[str, str]:
-    """State by id of every message that is or was held and is not forgotten yet; of one host only, if it is named."""
-    query = select(held.c.id, held.c.state)
+def open_states(ledger: Ledger, node: str = "") -> dict[str, str]:
+    """State by id of every message that waits in `held` or `quarantine`; of one host only, if it is named."""
+    query = select(held.c.id, held.c.state).where(held.c.open)
     with ledger.connection() as connection:
         return dict(connection.execute(query.where(held.c.node == node) if node else query).all())
+
+
+def held_states(ledger: Ledger, ids: Sequence[str]) -> dict[str, str]:
+    """State by id of those of these messages that are or were held and are not forgotten yet."""
+    states: dict[str, str] = {}
+    with ledger.connection() as connection:
+        for start in range(0, len(ids), AT_ONCE):
+            query = select(held.c.id, held.c.state).where(held.c.id.in_(ids[start : start + AT_ONCE]))
+            states |= dict(connection.execute(query).all())
+    return states
 
 
 def decisions(ledger: Ledger, filters: Filters) -> list[dict[str, Any]]:

@@ -139,7 +139,7 @@ def test_everything_comes_back_and_nothing_leaves_by_itself(config: Config, tmp_
     # Two hosts with one identity would write under one name.
     assert not (new.data_dir / "node-id").exists()
     ledger = told(new)
-    assert queries.held_states(ledger) == {
+    assert queries.open_states(ledger) == {
         kept[state]: "quarantine" if state == "quarantine" else "held" for state in STATES
     }
     row = queries.held_one(ledger, kept["held"])

@@ -182,7 +182,7 @@ async def test_what_was_decided_before_a_crash_is_finished(
     assert (done.finished, done.found, done.gone) == (1, 0, 0)
     assert await state_of(spool, "m1") == then
     opened.keep()
-    assert queries.held_states(opened.ledger) == {"m1": to}
+    assert queries.held_states(opened.ledger, ["m1"]) == {"m1": to}
 
 
 async def test_held_mail_that_the_ledger_does_not_know_is_found(room: tuple[Spool, Books], clock: VirtualClock) -> None:
@@ -213,7 +213,9 @@ async def test_rows_whose_file_is_gone_are_marked(room: tuple[Spool, Books], clo
     done = await desk.reconcile(spool, opened.ledger, opened.journal, clock, hostname="og.test")
     assert done.gone == 2
     opened.keep()
-    assert queries.held_states(opened.ledger) == {"gone": "missing", "queued": "released", "moved": "quarantine"}
+    states = queries.held_states(opened.ledger, ["gone", "queued", "moved", "another"])
+    assert states == {"gone": "missing", "queued": "released", "moved": "quarantine"}
+    assert queries.open_states(opened.ledger) == {"moved": "quarantine"}
 
 
 async def test_suspend_and_resume(room: tuple[Spool, Books], clock: VirtualClock) -> None:

@@ -156,9 +156,9 @@ def test_a_message_is_where_its_file_was_seen_last(opened: Books) -> None:
     opened.keep(decision("m1"), decision("m2"))
     of(opened, B)
     opened.keep(HeldChange("m2", 2000.0, "held", reason="found in the spool"), HeldChange("m3", 2000.0, "held"))
-    assert queries.held_states(opened.ledger, "alpha") == {"m1": "held"}
-    assert queries.held_states(opened.ledger, "beta") == {"m2": "held", "m3": "held"}
-    assert set(queries.held_states(opened.ledger)) == {"m1", "m2", "m3"}
+    assert queries.open_states(opened.ledger, "alpha") == {"m1": "held"}
+    assert queries.open_states(opened.ledger, "beta") == {"m2": "held", "m3": "held"}
+    assert set(queries.open_states(opened.ledger)) == {"m1", "m2", "m3"}
 
 
 def test_a_host_forgets_its_own_segments_and_the_one_that_leads_what_is_old(opened: Books) -> None:

@@ -60,15 +60,15 @@ async def reconcile(
     before is taken for gone, since the ledger hears of a release or deletion a second after the spool.
     """
     done = Reconciled()
-    known = await asyncio.to_thread(queries.held_states, ledger, node)
+    known = await asyncio.to_thread(queries.open_states, ledger, node)
     here = await asyncio.to_thread(_here, spool)
     recent = clock.now() - settle
     odd = [(id_, state) for id_, state in here.items() if known.get(id_) != state]
-    # Of those that are not known to be here, what is known elsewhere.
-    moved = await asyncio.to_thread(queries.held_states, ledger) if node and odd else {}
+    # Only of those it is asked what became of them, or which host has them: most of what was ever held is long gone.
+    states = await asyncio.to_thread(queries.held_states, ledger, [id_ for id_, _ in odd])
     for entry, state in await asyncio.to_thread(_entries, spool, odd):
-        said = known.get(entry.id, moved.get(entry.id))
-        if said is None and entry.received > recent:
+        said = states.get(entry.id)
+        if said in (None, state) and entry.received > recent:
             continue
         if said is None:
             journal.append(_decision(entry, state))
@@ -80,7 +80,7 @@ async def reconcile(
                 HeldChange(id=entry.id, time=clock.now(), to=state, reason="found in the spool", due=entry.due)
             )
             done.corrected += 1
-    missing = {id_ for id_, said in known.items() if said in ("held", "quarantine") and id_ not in here}
+    missing = known.keys() - here.keys()
     for id_ in sorted(missing if suspected is None else missing & suspected):
         done.gone += await _gone(spool, journal, clock, id_)
     if suspected is not None:
