@@ -19,6 +19,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import FromPath
 from litestar.response import Redirect
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from sqlalchemy.exc import DataError
 
 from outbound_guard import __version__
 from outbound_guard.console.access import BY_LINK, NOBODY, Asked, Authentication, check_origin, permit, unguarded
@@ -50,6 +51,13 @@ _HEADERS = {
 }
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".png": "image/png"}
 
+_IMPOSSIBLE: dict[type[Exception], str] = {
+    OverflowError: "a number is too large",
+    RecursionError: "this is nested too deeply",
+    DataError: "this cannot be stored or searched for, such as a text with NUL in it",
+}
+"""What a request can bring about that no column holds and no parser takes, and what is said of it."""
+
 
 def application(tools: Tools, access: Access) -> Litestar:
     """The application; `access` knows users, sessions and tokens."""
@@ -72,8 +80,7 @@ def application(tools: Tools, access: Access) -> Litestar:
             HTTPException: _refused,
             DeskError: _not_done,
             LedgerError: _no_ledger,
-            OverflowError: _too_large,
-            RecursionError: _too_deep,
+            **dict.fromkeys(_IMPOSSIBLE, _impossible),
             500: _failed,
         },
         openapi_config=OpenAPIConfig(
@@ -131,7 +138,7 @@ def _tidied(app: ASGIApp) -> ASGIApp:
 
     async def asked(scope: Scope, receive: Receive, send: Send) -> None:
         query = scope.get("query_string", b"")
-        scope["query_string"] = b"&".join(part for part in query.split(b"&") if part and not part.endswith(b"="))
+        scope["query_string"] = b"&".join(part for part in query.split(b"&") if part.partition(b"=")[2])
         try:
             await app(scope, receive, send)
         finally:
@@ -186,17 +193,9 @@ def _not_done(asked: Asked, error: DeskError) -> Response[Any]:
     return back(asked, str(error), bad=True)
 
 
-def _too_large(asked: Asked, error: OverflowError) -> Response[Any]:
-    """A number that no column can hold: it was sent, since we have none such."""
-    text = "a number is too large"
-    if _is_api(asked):
-        return _error(400, text)
-    return page(asked, "error.html", status=400, title=_TITLES[400], text=text)
-
-
-def _too_deep(asked: Asked, error: RecursionError) -> Response[Any]:
-    """JSON of thousands of levels: it was sent, since we nest nothing like that."""
-    text = "this is nested too deeply"
+def _impossible(asked: Asked, error: Exception) -> Response[Any]:
+    """What nobody can have meant: it was sent, since we make none such."""
+    text = next(text for kind, text in _IMPOSSIBLE.items() if isinstance(error, kind))
     if _is_api(asked):
         return _error(400, text)
     return page(asked, "error.html", status=400, title=_TITLES[400], text=text)

@@ -114,6 +114,9 @@ def test_it_is_searched_sorted_and_paged(desk: Desk) -> None:
     page = desk.ann.get("/held", words="returned", sort="-score").text
     assert "To be returned" in page
     assert "Not ours" not in page
+    # An empty field restricts nothing; one whose value ends as an empty one does.
+    for query, number in (("words=", 70), ("words=nothing=", 0)):
+        assert desk.ann.http.get(f"/api/v1/held?account=shop.test&{query}").json()["total"] == number
 
 
 def test_it_is_grouped(desk: Desk) -> None:

@@ -154,6 +154,17 @@ def test_a_decision_about_mail_of_all_hosts_is_carried_out_by_each_of_them_once(
         assert left in {row["id"] for row in hosts.alpha.product.held()}
 
 
+def test_what_postgresql_has_no_place_for_is_no_fault_of_ours(hosts: Hosts) -> None:
+    with signed_in(hosts.alpha.product, "nele", role="admin") as nele:
+        answer = nele.api("POST", "/bulk", {"act": "release", "ids": ["a\0b"], "delay": 0.0})
+        assert (answer.status_code, "NUL" in answer.json()["error"]) == (400, True)
+        assert nele.post("/held/decide", do="release", id="a\0b", delay="0").status_code == 400
+        # What goes by the journal is stored without it.
+        assert (
+            nele.api("POST", "/accounts/notes", {"scope": "account", "subject": "a\0b", "text": "?"}).status_code == 201
+        )
+
+
 def test_a_suspension_holds_on_all_hosts(hosts: Hosts) -> None:
     dora = "dora@florist.test"
     hosts.alpha.calm_past(dora, 2)
