@@ -240,7 +240,12 @@ def _entry(judgement: Judgement, envelope: Envelope | None = None, *, due: float
         due=due,
         attempts=attempts,
         bounce_to=mail_from if owns(sender, mail_from) else "",
-        meta={"kind": sender.kind, "fingerprint": f"{message.fingerprint:x}", "class": judgement.class_},
+        meta={
+            "kind": sender.kind,
+            "fingerprint": f"{message.fingerprint:x}",
+            "class": judgement.class_,
+            "new": f"{judgement.memory.new_share:.3g}",
+        },
     )
 
 

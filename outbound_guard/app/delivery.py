@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 from outbound_guard.app.addresses import keep_resting, keep_warming, refusal_notes, senders_of_mail
 from outbound_guard.app.child import Child
@@ -20,7 +21,9 @@ from outbound_guard.mail import Sender, Submission, Verdict
 from outbound_guard.recording import Recorder
 from outbound_guard.reply import Reply
 from outbound_guard.reputation import NO_PROFILE
+from outbound_guard.reputation.portrait import portraits
 from outbound_guard.spool import Entry
+from outbound_guard.state import StateDown
 from outbound_guard.verdict import HOLD, Held
 
 
@@ -69,24 +72,35 @@ async def run(config: Config, child: Child) -> None:
         def stopped(entry: Entry) -> bool:
             return entry.code != CODE and bool(pipeline.directory.suspended(entry.sender, entry.account))
 
-        def on_result(entry: Entry, outcome: Outcome) -> None:
-            now, replies = clock.now(), (outcome.reply,)
-            result = Result(replies, outcome.peer, source=outcome.source)
-            about = entry.meta.get("about", "") if entry.code == CODE else ""
-            recorder.delivered(
-                entry.id,
-                now,
-                (outcome.recipient,),
-                result,
-                given_up=outcome.final,
-                about=about,
-                account="" if entry.code == CODE else entry.account,
-            )
-            if outcome.final:
-                metrics.observe("delivery_seconds", now - entry.received)
+        async def on_results(entry: Entry, outcomes: Sequence[Outcome]) -> None:
+            now = clock.now()
+            ours = entry.code == CODE
+            for outcome in outcomes:
+                recorder.delivered(
+                    entry.id,
+                    now,
+                    (outcome.recipient,),
+                    Result((outcome.reply,), outcome.peer, source=outcome.source),
+                    given_up=outcome.final,
+                    about=entry.meta.get("about", "") if ours else "",
+                    account="" if ours else entry.account,
+                )
+                if outcome.final:
+                    metrics.observe("delivery_seconds", now - entry.received)
             # What the DNS settles for good (no such domain) is an answer too, though no server gave it.
-            if (outcome.peer or outcome.reply.permanent) and entry.code != CODE:
-                pipeline.learning.answered(_sender(entry), NO_PROFILE, now, replies)
+            answers = [one.reply for one in outcomes if one.peer or one.reply.permanent]
+            if answers and not ours:
+                await learn(entry, now, answers)
+
+        async def learn(entry: Entry, now: float, answers: list[Reply]) -> None:
+            """As when a relay hears of them: all of a try together, bad ones against what is known of the sender."""
+            profile = NO_PROFILE
+            if any(answer.permanent for answer in answers):
+                with contextlib.suppress(StateDown):
+                    (known,) = await portraits(pipeline.reputation, [(entry.account, entry.sender)])
+                    profile = known.profile
+            new = float(entry.meta.get("new", 1.0))
+            pipeline.learning.answered(_sender(entry), profile, now, answers, new=new)
 
         lists = parts.suppression()
 
@@ -115,7 +129,7 @@ async def run(config: Config, child: Child) -> None:
             stopped=stopped if not parts.observe else None,
             withheld=withheld,
             outgoing=report_marks(parts),
-            on_result=on_result,
+            on_results=on_results,
             on_review=on_review,
             way=way,
             destination=lambda entry, left: delivery.destination(left, *way(entry)),

@@ -33,7 +33,7 @@ from outbound_guard.spool import Busy, Entry, Lease, NotInSpool, Progress, Seen,
 
 Deliver = Callable[..., Awaitable[Result]]
 """Called with envelope, content in pieces, and what `way` says of the entry."""
-OnResult = Callable[[Entry, Outcome], Awaitable[None] | None]
+OnResults = Callable[[Entry, Sequence[Outcome]], Awaitable[None] | None]
 """What has come of it for one recipient."""
 Place = Callable[[Entry, tuple[str, ...]], str]
 """Where the mail for these recipients of a message goes: its destination, as `outlook` knows it."""
@@ -81,7 +81,7 @@ class Queue:
         stopped: Callable[[Entry], bool] | None = None,
         withheld: Callable[[Entry, tuple[str, ...]], Mapping[int, reply.Reply]] = lambda *_: {},
         outgoing: Callable[[Entry, bytes], Sequence[bytes]] = lambda _, content: (content,),
-        on_result: OnResult | None = None,
+        on_results: OnResults | None = None,
         on_review: OnReview | None = None,
         way: Callable[[Entry], tuple[str, ...]] = lambda _: (),
         destination: Place = lambda *_: "",
@@ -94,10 +94,10 @@ class Queue:
 
         `stopped` says whether a queued message must not go out any more: it is moved to quarantine. `withheld` has
         the answer for recipients, by their place, who are not to be tried for. `outgoing` makes a message ready to go.
-        `on_result` is told every reply, `on_review` what became of held mail; what they raise is logged and changes
-        nothing. `way` is what `deliver` is told besides: pool and class. `destination` and `outlook` (see Agenda) keep
-        messages back that could only be told to come again. `concurrency` is the number of tries at a time; of large
-        messages there are fewer (turn.py).
+        `on_results` is told all replies of a try, `on_review` what became of held mail; what they raise is logged and
+        changes nothing. `way` is what `deliver` is told besides: pool and class. `destination` and `outlook` (see
+        Agenda) keep messages back that could only be told to come again. `concurrency` is the number of tries at a
+        time; of large messages there are fewer (turn.py).
         """
         self._stopped, self._on_review = stopped, on_review
         self._withheld, self._outgoing = withheld, outgoing
@@ -106,7 +106,7 @@ class Queue:
         self._delivery = delivery
         self._clock = clock
         self._hostname = hostname
-        self._on_result, self._destination = on_result, destination
+        self._on_results, self._destination = on_results, destination
         self._wait = wait
         self._jitter = jitter
         self._nudged = asyncio.Event()
@@ -337,10 +337,8 @@ class Queue:
         return progress
 
     async def _tell(self, entry: Entry, outcomes: Sequence[Outcome]) -> None:
-        if not self._on_result:
-            return
-        for outcome in outcomes:
-            await tell(entry.id, "the result for a recipient", self._on_result, entry, outcome)
+        if self._on_results and outcomes:
+            await tell(entry.id, "the results of a try", self._on_results, entry, outcomes)
 
 
 def _stranded(result: Result) -> bool:

@@ -54,7 +54,9 @@ class House:
             hostname="guard.example.net",
             review=self.review,
             stopped=lambda entry: entry.sender in self.convicted,
-            on_result=lambda e, one: self.results.append((e.id, one.recipient, one.reply.code, one.final)),
+            on_results=lambda e, outcomes: self.results.extend(
+                (e.id, one.recipient, one.reply.code, one.final) for one in outcomes
+            ),
             on_review=lambda e, verdict, outcome: self.reviews.append((e.id, outcome)),
             destination=lambda *_: self.place,
             outlook=lambda _: self.outlook,
@@ -347,10 +349,10 @@ async def test_a_listener_that_raises_changes_nothing(house: House, caplog: pyte
     def fail(*_: object) -> None:
         raise RuntimeError("the ledger is down")
 
-    house.queue._on_result = fail
+    house.queue._on_results = fail
     await house.put("b@example.net", "c@example.org")
     await house.turns()
-    assert caplog.text.count("could not be told") == 2
+    assert caplog.text.count("could not be told") == 1
     assert await house.counts() == {}
 
 

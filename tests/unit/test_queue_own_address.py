@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -41,15 +41,15 @@ class House:
             clock=self.clock,
             hostname="guard.test",
             review=self.review,
-            on_result=self.told,
+            on_results=self.told,
             jitter=lambda: 0.0,
         )
 
     async def review(self, entry: Entry, content: bytes) -> Verdict:
         raise AssertionError("nothing is held here")
 
-    def told(self, entry: Entry, outcome: Outcome) -> None:
-        self.results.append((outcome.recipient, outcome_of(outcome.reply), outcome.final))
+    def told(self, entry: Entry, outcomes: Sequence[Outcome]) -> None:
+        self.results += [(one.recipient, outcome_of(one.reply), one.final) for one in outcomes]
 
     async def after(self, seconds: float) -> None:
         """Let what is due by then be tried."""
