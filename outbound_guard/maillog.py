@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-_encode = msgspec.json.Encoder().encode
+from outbound_guard.unicode import to_json
 
 
 class Reception(msgspec.Struct, tag_field="type", tag="Reception"):
@@ -49,11 +49,11 @@ class MailLog:
 
     def event(self, type_: str, now: float, **fields: Any) -> None:
         """Write one line: `type`, `timestamp` (unix seconds) and the fields. Values are escaped by the encoder."""
-        self._put(_encode({"type": type_, "timestamp": round(now, 3), **fields}))
+        self._put(to_json({"type": type_, "timestamp": round(now, 3), **fields}))
 
     def reception(self, line: Reception) -> None:
         """Write the line of a submission."""
-        self._put(_encode(line))
+        self._put(to_json(line))
 
     def _put(self, line: bytes) -> None:
         self._lines.append(line)

@@ -74,6 +74,14 @@ def decode(data: bytes, label: str, *, cut: bool = False) -> tuple[str, str | No
         return data.decode("ascii"), None
     if name == "ascii":
         name = "utf_8"
+    text, defect = _decoded(data, name, label, cut=cut)
+    if name == "utf_7":
+        # It alone lets half of a surrogate pair through, which can be written down nowhere.
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text, defect
+
+
+def _decoded(data: bytes, name: str, label: str, *, cut: bool) -> tuple[str, str | None]:
     try:
         return data.decode(name), None
     except UnicodeDecodeError as error:

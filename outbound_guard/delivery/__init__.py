@@ -16,7 +16,7 @@ import msgspec
 from outbound_guard.clock import Clock
 from outbound_guard.config import Config, ConfigError, Pool
 from outbound_guard.delivery.choosing import UNKNOWN, Choice
-from outbound_guard.delivery.hops import SPENT, Refused
+from outbound_guard.delivery.hops import LOST, SPENT, Refused
 from outbound_guard.delivery.pool import Health
 from outbound_guard.delivery.result import Result
 from outbound_guard.delivery.sink import Sink
@@ -142,6 +142,8 @@ class Delivery:
         """Say in the log that a pool cannot carry its mail, and what becomes of that."""
         spent = any(result.replies[place] is SPENT for place in result.listed)
         why = "its addresses have sent what their warm-up allows" if spent else "its addresses are refused"
+        if any(result.replies[place] is LOST for place in result.listed):
+            why = "this machine has not its addresses"
         then = f"mail goes by pool {other}" if other else "mail waits in the queue"
         self._say(f"{pool} {other}", "pool %s cannot carry its mail now, since %s: %s", pool, why, then)
 

@@ -6,6 +6,7 @@ aiosmtplib does what it does well: connecting, EHLO, STARTTLS, AUTH. It cannot p
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import socket
 import ssl
@@ -19,8 +20,9 @@ import msgspec
 from outbound_guard.config import ConfigError, Pool
 from outbound_guard.delivery.connection import Connection
 from outbound_guard.delivery.dane import Tlsa, anchored, chain_of, vouched
+from outbound_guard.delivery.replies import KEPT_LINES, reply_of
 from outbound_guard.delivery.wire import Extensions
-from outbound_guard.reply import Reply, parse
+from outbound_guard.reply import Reply
 
 TLS_SECONDS = 10.0
 
@@ -32,7 +34,10 @@ RELIED_ON = {
 
 
 class UnreachableError(Exception):
-    """No session with the next hop could be set up; `reason`: connect | timeout | greeting | tls | auth."""
+    """No session with the next hop could be set up; `reason`: source | connect | timeout | greeting | tls | auth.
+
+    source: this machine has not the address that was to be bound.
+    """
 
     def __init__(self, reason: str, text: str, reply: Reply | None = None) -> None:
         super().__init__(text)
@@ -168,9 +173,13 @@ async def _connect(
             step = "timeout"
         elif step == "connect" and isinstance(error, aiosmtplib.SMTPResponseException):
             step = "greeting"
+        elif source and isinstance(error, aiosmtplib.SMTPConnectError) and _is_no_address_of_ours(error.__cause__):
+            step = "source"
         said = None
         if step == "greeting" and isinstance(error, aiosmtplib.SMTPResponseException):
-            said = parse(error.code, error.message)
+            # What was no UTF-8 stands in the text as surrogates, and nothing else in it has been looked at.
+            lines = error.message.encode("utf-8", "surrogateescape").split(b"\n")
+            said = reply_of(error.code, lines[:KEPT_LINES])
         raise UnreachableError(step, f"{type(error).__name__}: {error}", said) from error
     except BaseException:
         smtp.close()
@@ -200,11 +209,16 @@ async def _dialled(address: str, port: int, source: str | None, seconds: float) 
         raise UnreachableError("timeout", f"no connection within {seconds:g} s") from error
     except OSError as error:
         sock.close()
-        raise UnreachableError("connect", f"{type(error).__name__}: {error}") from error
+        reason = "source" if source and _is_no_address_of_ours(error) else "connect"
+        raise UnreachableError(reason, f"{type(error).__name__}: {error}") from error
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _is_no_address_of_ours(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL
 
 
 def _vouched_for(smtp: aiosmtplib.SMTP, tlsa: tuple[Tlsa, ...]) -> None:

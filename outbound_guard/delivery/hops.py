@@ -31,6 +31,7 @@ EVENTS = "next_hop_events_total"
 
 BUSY = Reply(451, "4.3.2", "OG-BUSY all connections to the next hop are busy, please try again")
 SPENT = Reply(451, "4.7.0", "OG-WARMUP every address that this could leave from has sent enough for today")
+LOST = Reply(451, "4.3.5", "OG-SOURCE this machine has none of the addresses that this could leave from")
 SLOW = Reply(451, "4.4.1", "OG-SLOW the next hop is slow; the message is queued")
 
 Count = Callable[..., None]
@@ -147,7 +148,7 @@ class Hops:
             if attempt.until <= loop.time():
                 return SLOW
             if all(candidate.spent() for candidate in self.hosts):
-                return SPENT
+                return LOST if any(candidate.lost() for candidate in self.hosts) else SPENT
             host = fresh if fresh is not None and not fresh.retired and self._may_open(fresh) else None
             fresh = None
             busy = False
@@ -185,7 +186,7 @@ class Hops:
             self._closed
             or host.retired
             or connection.transactions >= MESSAGES
-            or ((host.refused or host.resting or host.warming) and host.avoids(connection.source))
+            or ((host.refused or host.resting or host.limited) and host.avoids(connection.source))
         ):
             connection.quit()
             return
@@ -249,6 +250,11 @@ class Hops:
         except TimeoutError:
             return None  # The host may be well; it is this message that must not wait any longer.
         except UnreachableError as error:
+            if error.reason == "source" and source is not None:
+                # It is no fault of the host. Another address of ours will do.
+                self._count(EVENTS, error.reason)
+                host.loses(source, str(error))
+                return None
             if error.reply is not None and refuses_us(error.reply):
                 attempt.refused(error.reply, host, source or "")
                 if self.note_refusal(host, source, error.reply):
@@ -319,10 +325,10 @@ class Hops:
 
 
 def put_off(result: Result) -> Result:
-    """Those for whom every address has sent enough for today may be tried for by another pool, as after a refusal."""
-    if SPENT not in result.replies:
+    """Those for whom no address may be used now may be tried for by another pool, as after a refusal."""
+    if SPENT not in result.replies and LOST not in result.replies:
         return result
-    spent = [place for place, reply in enumerate(result.replies) if reply is SPENT]
+    spent = [place for place, reply in enumerate(result.replies) if reply is SPENT or reply is LOST]
     return msgspec.structs.replace(result, listed=tuple(sorted({*result.listed, *spent})))
 
 

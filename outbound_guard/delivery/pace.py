@@ -83,7 +83,11 @@ class Pace:
     @property
     def free(self) -> bool:
         """True if nothing is known of it that would have to be kept."""
-        return not (self.busy or self._limit or self._interval or self._matches) and self._paused <= self._clock.now()
+        now = self._clock.now()
+        if self._eases and now >= self._eases:
+            # Nobody may write there any more, who would find out that it is over.
+            self._ease(now)
+        return not (self.busy or self._limit or self._interval or self._matches) and self._paused <= now
 
     def outlook(self) -> Outlook:
         """What the receiver would take now. The first message after a pause finds out alone whether it was enough."""

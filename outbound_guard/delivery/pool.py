@@ -98,7 +98,7 @@ class Host:
         """The idle connection that was used last, if there is one."""
         while self._idle:
             connection = self._idle.pop(self._fair())
-            if (self.refused or self.resting or self._turns.warming) and self.avoids(connection.source):
+            if (self.refused or self.resting or self._turns.limited) and self.avoids(connection.source):
                 connection.quit()
             elif connection.ready:
                 self.used(connection.source)
@@ -170,13 +170,21 @@ class Host:
         return found
 
     def spent(self) -> bool:
-        """True if no address of ours may be used any more today, since all of them are warming up."""
-        return self._turns.warming and bool(self._sources) and all(map(self._turns.spent, self._sources))
+        """True if no address of ours may be used now: all are lost, or have sent what they may today."""
+        return self._turns.limited and bool(self._sources) and all(map(self._turns.spent, self._sources))
+
+    def lost(self) -> bool:
+        """True if this machine has not an address of ours (any more)."""
+        return any(map(self._turns.lost, self._sources))
+
+    def loses(self, source: str, why: str) -> None:
+        """This machine has not this address: it is not used for a while, for no host of the pool."""
+        self._turns.lose(source, why)
 
     @property
-    def warming(self) -> bool:
-        """True if an address of ours may send only so much today."""
-        return self._turns.warming
+    def limited(self) -> bool:
+        """True if an address of ours may be one that `avoids` knows."""
+        return self._turns.limited
 
     def refuses(self, source: str | None, text: str) -> bool:
         """It has refused an address of ours, saying `text`. True if it has not refused another one.
@@ -289,7 +297,7 @@ class Host:
 
     def _open_to(self) -> tuple[str, ...]:
         """The addresses of ours that may be used now; if it has refused all, or all have sent enough, all of them."""
-        if not self.refused and not self._turns.warming:
+        if not self.refused and not self._turns.limited:
             return self._sources
         free = tuple(source for source in self._sources if not self._turns.spent(source)) or self._sources
         return tuple(source for source in free if not self._refused_at(source)) or free

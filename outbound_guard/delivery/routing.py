@@ -25,6 +25,8 @@ from outbound_guard.reply import Reply
 
 MOST_NAMES, MOST_ADDRESSES = 20, 20
 """Of one domain: more MX records, and more addresses of theirs, are not looked at."""
+_LEADING_TO_IPV4 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+"""What a translator makes an IPv4 address of (RFC 6052 3.1: only of one of the internet), and the old form of one."""
 _UNSURE_SECONDS = 30.0
 """So long it is believed that a domain cannot be looked up now."""
 
@@ -76,9 +78,12 @@ def allowed(address: str, private: tuple[Network, ...] = ()) -> bool:
     except ValueError:
         return False
     inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
+    if ip.is_global and any(ip in network for network in _LEADING_TO_IPV4):
+        inner = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
     if inner is not None and not allowed(str(inner), private):
         return False
-    return contains(private, address) or (ip.is_global and not ip.is_multicast)
+    inside = ip.is_multicast or getattr(ip, "is_site_local", False)
+    return contains(private, address) or (ip.is_global and not inside)
 
 
 def no_answer(domain: str, why: str) -> Reply:

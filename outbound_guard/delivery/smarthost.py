@@ -38,9 +38,10 @@ class Smarthosts:
     ) -> None:
         """Paths in `pool` must be absolute. Raises ConfigError (password, certificates, addresses).
 
-        `count("next_hop_events_total", event)` is called for: opened; connect, timeout, greeting, tls, auth (no
-        session could be set up); broken, timeout, malformed, going_away (a session ended before its answer); stale (a
-        reused connection was found closed: tried again on a new one); unknown (no answer to the end of data);
+        `count("next_hop_events_total", event)` is called for: opened; source (this machine has not the address that was
+        to be bound); connect, timeout, greeting, tls, auth (no session could be set up); broken, timeout, malformed,
+        going_away (a session ended before its answer); stale (a reused connection was found closed: tried again on a
+        new one); unknown (no answer to the end of data);
         our_address (our own address was refused); busy (no connection became free). `wait_seconds`: how long a sender
         waits for one. `refused(next hop, source address, reply)` is called when our address was refused; the address is
         empty if the system chose it. `sources` are the addresses of the pool, if there is something special about them.

@@ -8,7 +8,9 @@ others are, and does not get all mail until it has caught up.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import logging
 from collections.abc import Sequence
 
 from outbound_guard.config import Address, ConfigError, Pool
@@ -17,7 +19,11 @@ from outbound_guard.delivery.warming import Warming
 AHEAD = 10.0
 """Messages (of an address of weight 1) by which one may be ahead before a connection from another is opened."""
 
+LOST_SECONDS = 60.0
+"""So long an address is not bound that this machine has not, or has no more."""
 _NO_WARMING = Warming((), (), 0.0)
+
+_log = logging.getLogger(__name__)
 
 
 class Sources:
@@ -34,6 +40,7 @@ class Sources:
         self.warming = any(source in warming.addresses for source in self.addresses)
         """True if one of them may send only so much today."""
         self._warming = warming
+        self._lost: set[str | None] = set()
         self._cost = {source: 1.0 / special[source].weight for source in self.addresses if source in special}
         self._paid = dict.fromkeys(self.addresses, 0.0)
         self._least = [0.0, 0.0]
@@ -67,9 +74,25 @@ class Sources:
         """What it has paid, or what all others have, if it was out of use for a while."""
         return max(self._paid.get(source, 0.0), self._least[":" in source])
 
+    @property
+    def limited(self) -> bool:
+        """True if there may be one that is `spent`."""
+        return self.warming or bool(self._lost)
+
     def spent(self, source: str | None) -> bool:
-        """True if this one has sent what its warm-up allows for today."""
-        return self.warming and self._warming.spent(source)
+        """True if this one has sent what its warm-up allows for today, or is lost."""
+        return source in self._lost or (self.warming and self._warming.spent(source))
+
+    def lost(self, source: str | None) -> bool:
+        """True if this machine has not this address, as was found of late."""
+        return source in self._lost
+
+    def lose(self, source: str, why: str) -> None:
+        """This machine has not this address: it is not used for a while."""
+        if source not in self._lost:
+            self._lost.add(source)
+            asyncio.get_running_loop().call_later(LOST_SECONDS, self._lost.discard, source)
+            _log.warning("source address %s cannot be used for %.0f s: %s", source, LOST_SECONDS, why)
 
     def give_back(self, source: str | None) -> None:
         """It was not offered after all."""

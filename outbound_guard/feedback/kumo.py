@@ -98,7 +98,7 @@ def complaint(record: Record) -> Report | None:
         Original(
             tuple(token for token in tokens if token)[:20],
             (),
-            tuple(named for one in message_ids if (named := one.strip("<> ")))[:20],
+            tuple(named for one in message_ids if (named := one.replace("\0", "").strip("<> ")))[:20],
         ),
         recipients=tuple(recipients),
         reporter=str(said.get("user_agent") or said.get("reporting_mta") or "")[:200],
@@ -112,7 +112,7 @@ def _header(record: Record, name: str) -> str:
         if isinstance(table, dict):
             for key, value in table.items():
                 if str(key).lower().replace("_", "-") == name and isinstance(value, str):
-                    return value.strip()[:998]
+                    return value.replace("\0", "").strip()[:998]
     return ""
 
 

@@ -24,7 +24,7 @@ _FOUND = 20
 
 _TOKEN = re.compile(r"(?<![0-9A-Za-z])[0-9A-Za-z]{16}-[0-9A-Fa-f]{12}(?![0-9A-Za-z-])")
 _OUR_ID = re.compile(r"\(Outbound Guard\)\s+with\s+\S{1,20}\s+id\s+([0-9a-z]{16})(?![0-9a-z])")
-_MESSAGE_ID = re.compile(r"^[> \t]{0,40}message-id[ \t]{0,10}:\s{0,10}<([^<>\s]{1,995})>", re.I | re.M)
+_MESSAGE_ID = re.compile(r"^[> \t]{0,40}message-id[ \t]{0,10}:\s{0,10}<([^<>\s\0]{1,995})>", re.I | re.M)
 _REPORTS = ("message/feedback-report", "message/delivery-status", "message/global-delivery-status")
 _HEADERS = ("text/rfc822-headers", "message/global-headers", "message/rfc822-headers")
 _MESSAGES = ("message/rfc822", "message/global")

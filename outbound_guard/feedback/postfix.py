@@ -18,8 +18,12 @@ from outbound_guard.reply import Reply, parse
 
 _KEPT = 100_000
 """Message-IDs of messages that are in its queue."""
-_LINE = re.compile(r"postfix[\w./-]*/([\w-]+)\[\d+\]: ([0-9A-F]{5,20}|[0-9A-Za-z]{10,20}): (.*)$")
-_MESSAGE_ID = re.compile(r"message-id=<([^<>\s]{1,995})>")
+# Time, host and program stand first, as words: what strangers say to this or another program (their HELO, their login)
+# is logged as well, and may look like a line.
+_LINE = re.compile(
+    r"(?:[^\s\[]*[^\s\[:]\s+){0,12}postfix[\w./-]*/([\w-]+)\[\d+\]: ([0-9A-F]{5,20}|[0-9A-Za-z]{10,20}): (.*)$"
+)
+_MESSAGE_ID = re.compile(r"message-id=<([^<>\s\0]{1,995})>")
 _TO = re.compile(
     r"to=<([^>]{1,320})>,(?: orig_to=<([^>]{1,320})>,)? relay=([^,]{1,300}),(?: conn_use=\d+,)?"
     r"(?: delay=[\d.]+,)?(?: delays=[\d./]+,)? dsn=([245]\.\d{1,3}\.\d{1,3}), status=(\w{1,20})(?: \((.*?)\)?)?$"
@@ -41,7 +45,7 @@ class Postfix:
 
     def read(self, line: str, now: float) -> Result | None:
         """The result that a line tells of; None for all other lines. `now`: unix seconds, when the line was met."""
-        found = _LINE.search(line)
+        found = _LINE.match(line)
         if found is None:
             return None
         service, id_, rest = found.groups()

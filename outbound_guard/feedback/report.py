@@ -17,7 +17,7 @@ LONGEST = 1000
 
 _SAID = re.compile(r"(?<![\d.])([245]\d\d)(?:[- ]#?|(?=$))(?:([245]\.\d{1,3}\.\d{1,3})(?![\d.]))?[- :]*(.*)", re.DOTALL)
 _STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.])")
-_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"]{1,64}@[^\s<>()\[\],;:\"']{1,255}")
+_ADDRESS = re.compile(r"[^\s\0<>()\[\],;:\"]{1,64}@[^\s\0<>()\[\],;:\"']{1,255}")
 
 
 class Original(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from outbound_guard.ledger.outbox_records import NoticeAct as NoticeAct
 from outbound_guard.ledger.user_records import TokenChange as TokenChange
 from outbound_guard.ledger.user_records import UserChange as UserChange
 from outbound_guard.mail import Signal
+from outbound_guard.unicode import to_json
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True, tag="decision"):
@@ -330,7 +331,6 @@ Record = (
     | CustomerRelease
 )
 
-_encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
@@ -341,11 +341,7 @@ def fingerprint_text(fingerprint: int) -> str:
 
 def encode(record: Record) -> bytes:
     """The record as one line of JSON, without the line end. Text that is no Unicode is made so; never raises for it."""
-    try:
-        return _encoder.encode(record)
-    except UnicodeEncodeError:
-        # A lone surrogate stands for an octet that was no UTF-8 in what a client sent.
-        return _encoder.encode(_mended(msgspec.to_builtins(record)))
+    return to_json(record)
 
 
 def decode(line: bytes) -> Record:
@@ -361,13 +357,3 @@ def decode_lines(data: bytes) -> list[Record]:
     if b"\\u0000" in data:
         data = data.replace(b"\\u0000", b"\\ufffd")
     return _decoder.decode_lines(data)
-
-
-def _mended(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {_mended(key): _mended(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_mended(item) for item in value]
-    return value

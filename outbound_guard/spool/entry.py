@@ -12,6 +12,7 @@ import msgspec
 
 from outbound_guard.mail import Envelope
 from outbound_guard.reply import Reply
+from outbound_guard.unicode import to_json
 
 State = Literal["incoming", "queue", "held", "quarantine"]
 """incoming: to be delivered, not yet seen by the delivery process; queue: in its hands; held: waits for its time or
@@ -108,12 +109,11 @@ class Corrupt(Exception):  # noqa: N818 - the name says what the file is
 
 _entry = msgspec.json.Decoder(Entry)
 _progress = msgspec.json.Decoder(Progress)
-_encode = msgspec.json.Encoder().encode
 
 
 def encode_entry(entry: Entry) -> bytes:
     """The first line of a message's file, with its line feed. JSON text holds no bare line feed."""
-    return _encode(entry) + b"\n"
+    return to_json(entry) + b"\n"
 
 
 def decode_entry(line: bytes, id_: str, octets: int) -> Entry:
@@ -131,7 +131,7 @@ def decode_entry(line: bytes, id_: str, octets: int) -> Entry:
 
 def encode_progress(progress: Progress) -> bytes:
     """A progress as the content of its file."""
-    return _encode(progress)
+    return to_json(progress)
 
 
 def decode_progress(data: bytes) -> Progress:

@@ -79,6 +79,15 @@ class TestWhereItGoes:
         assert codes(result) == [(250, "2.0.0")]
         assert (len(first.messages), len(second.messages)) == (0, 1)
 
+    async def test_who_sends_us_away_in_no_unicode_is_understood(self, world: World) -> None:
+        hop = await world.server("mx.there.test")
+        lines = b"554-5.7.1 gesch\xfctzt:\x1b[2J\rx\r\n554 5.7.1 blocked using zen.spamhaus.org\r\n"
+        hop.answer("CONNECT", lines, times=None)
+        world.domain("there.test", (10, "mx.there.test"))
+        [reply] = (await world.delivery().send(to("b@there.test"), CONTENT)).replies
+        assert (reply.code, reply.text.partition(" ")[0]) == (451, "OG-LISTED")
+        assert "gesch\ufffdtzt: [2J x\nblocked using zen.spamhaus.org" in reply.text
+
     async def test_a_fault_of_ours_at_one_is_no_concern_of_the_others(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -197,7 +206,11 @@ class TestWhereItDoesNotGo:
         await self.refused(world, (550, "5.4.4"), "OG-NOROUTE", private_networks=())
 
     @pytest.mark.parametrize(
-        "address", ["::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "2002:7f00:1::"]
+        "address",
+        [
+            *("::1", "::", "fe80::1", "fc00::1", "ff02::1", "fec0::1", "::ffff:127.0.0.1", "2002:7f00:1::", "::7f00:1"),
+            *("64:ff9b::a00:1", "64:ff9b::7f00:1"),
+        ],
     )
     async def test_nor_of_ipv6(self, world: World, address: str) -> None:
         world.dns.records["mx.there.test", "AAAA"] = [address]

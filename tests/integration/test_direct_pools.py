@@ -58,3 +58,32 @@ async def test_a_new_address_leaves_the_rest_to_the_other_and_alone_it_waits(wor
     assert [reply.text.partition(" ")[0] for reply in result.replies] == ["OG-WARMUP"] * 2
     assert (result.reached, result.listed, result.wait, result.keep) == (False, (0, 1), 1800.0, True)
     assert len(hop.messages) == 30
+
+
+GONE = "192.0.2.77"
+"""An address that no machine has (RFC 5737)."""
+
+
+async def test_an_address_that_the_machine_has_not_leaves_all_to_the_other(world: World) -> None:
+    hop = await world.server("mx.d0.test")
+    delivery = world.delivery(config.Pool(source_addresses=(GONE, TWO), reply_seconds=10.0))
+    for number in range(6):
+        world.dns.names[f"mx.d{number}.test"] = [hop.host]
+        world.domain(f"d{number}.test", (10, f"mx.d{number}.test"))
+        result = await delivery.send(Envelope("a@x.test", (f"b@d{number}.test",)), CONTENT)
+        assert result.replies[0].accepted
+    assert {one.source[0] for one in hop.sessions} == {TWO}
+    assert delivery.usable() == {"default": 1}
+    assert world.counted.count("source") == 1
+
+
+async def test_a_pool_without_any_address_says_so(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    await world.server("mx.there.test")
+    world.domain("there.test", (10, "mx.there.test"))
+    delivery = world.delivery(config.Pool(source_addresses=(GONE,), reply_seconds=10.0))
+    result = await delivery.send(Envelope("a@x.test", ("b@there.test",)), CONTENT)
+    assert [reply.text.partition(" ")[0] for reply in result.replies] == ["OG-SOURCE"]
+    assert (result.reached, result.listed, result.keep) == (False, (0,), True)
+    assert delivery.usable() == {"default": 0}
+    assert f"source address {GONE} cannot be used" in caplog.text
+    assert "pool default cannot carry its mail now, since this machine has not its addresses" in caplog.text

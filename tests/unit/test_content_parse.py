@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from outbound_guard.content import parse
+from outbound_guard.content import charset, parse
 from outbound_guard.content.defects import DEFECTS
 
 
@@ -94,6 +94,13 @@ def test_text_in_its_charset(charset: str, encoding: str) -> None:
     assert message.text.strip() == "Preis: 5 € für Käse"
     assert message.charset == charset
     assert message.defects == ()
+
+
+@pytest.mark.parametrize(
+    ("octets", "text"), [(b"+2D3cAA-", "\U0001f400"), (b"a+2AA-b", "a\ufffdb"), (b"+3AA-\xff", "\ufffd\ufffd")]
+)
+def test_half_a_pair_in_utf_7_is_no_text(octets: bytes, text: str) -> None:
+    assert charset.decode(octets, "utf-7")[0] == text
 
 
 def test_dangerous_codecs_are_no_charsets() -> None:

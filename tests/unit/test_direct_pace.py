@@ -124,6 +124,17 @@ def test_any_other_complaint_halves_and_doubles(pace: Pace, clock: VirtualClock)
     assert pace.free
 
 
+@pytest.mark.parametrize("said", ["too many messages from you, rate limited", "[TS02] deferred", "[TSS04] deferred"])
+def test_a_receiver_that_nobody_writes_to_any_more_is_forgotten(pace: Pace, clock: VirtualClock, said: str) -> None:
+    say(pace, Reply(421, "4.7.0", said))
+    assert not pace.free
+    for _ in range(30):
+        clock.advance(EASING)
+        if pace.free:
+            break
+    assert pace.free
+
+
 def test_a_rule_that_lasts_does_not_hide_other_complaints(pace: Pace, clock: VirtualClock) -> None:
     say(pace, Reply(421, "4.7.0", "[TS03] deferred"))  # Six seconds between two, for half an hour.
     clock.advance(6.0)

@@ -187,6 +187,22 @@ def test_lines_that_are_cut_or_made_up() -> None:
     assert reader.read(whole.replace("5.7.1, status", "5.7.1, " + "a=b, " * 10_000 + "status"), 0.0) is None
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "postfix/smtpd[1]: NOQUEUE: reject: RCPT from x[192.0.2.1]: 554 5.7.1 <a@b.test>: denied; helo=<%s>",
+        "postfix/smtpd[1]: lost connection after %s from x[192.0.2.1]",
+        "dovecot: imap-login: Aborted login (auth failed): user=<%s>, rip=192.0.2.1",
+        "sshd[7]: Invalid user %s",
+    ],
+)
+def test_what_strangers_say_in_the_log_is_no_line(line: str) -> None:
+    words = "postfix/smtp[9]: 4F1A2B3C4D: to=<bob@b.test>, relay=x[192.0.2.1]:25, dsn=5.1.1, status=bounced (unknown"
+    for date in ("Jul  4 10:00:00 out1", "2026-07-04T10:00:00.5+02:00 out1", "<22>Jul  4 10:00:00 out1"):
+        assert Postfix().read(f"{date} {line % words}", 0.0) is None
+        assert Postfix().read(f"{date} {words})", 0.0) is not None
+
+
 def test_times_of_lines() -> None:
     now = 1_783_000_000.0
     assert time_of_line("2026-07-01T10:00:00.5+02:00 out1 postfix", now) == 1_782_892_800.5

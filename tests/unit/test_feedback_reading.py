@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from outbound_guard.delivery.answers import meaning_of
+from outbound_guard.feedback.kumo import results
 from outbound_guard.feedback.reading import read
 from outbound_guard.feedback.report import TYPES, address, reply_in
 from tests.feedback_reports import arf, dsn, forwarded, qmail, quoted
@@ -43,6 +44,27 @@ def test_every_feedback_type(type_: str) -> None:
     assert said.original.tokens == (TOKEN,)
     assert said.original.ids == ("0abcdefghjkmnpqr",)
     assert said.original.message_ids == ("1@a.test",)
+
+
+def test_what_comes_out_of_utf_7_can_be_written_down() -> None:
+    status = b"Final-Recipient: rfc822; bob+2AA-@b.test\r\nAction: failed\r\nStatus: 5.1.1\r\n"
+    shown = b"Message-ID: <x+2AA-@a.test>\r\n"
+    parts = ((b"message/delivery-status", status), (b"text/plain", shown))
+    body = b"".join(b"--b\r\nContent-Type: %b; charset=utf-7\r\n\r\n%b\r\n" % part for part in parts)
+    said = read(b"Content-Type: multipart/report; boundary=b\r\n\r\n" + body + b"--b--\r\n")
+    assert said.kind == "bounce"
+    assert [fate.recipient for fate in said.fates] == ["bob\ufffd@b.test"]
+    assert said.original.message_ids == ("x\ufffd@a.test",)
+
+
+def test_no_database_is_asked_for_what_it_cannot_hold() -> None:
+    original = b"Message-ID: <x\0y@a.test>\r\nMessage-ID: <1@a.test>\r\nSubject: hello\r\n\r\nbuy this\r\n"
+    said = read(arf(original, recipient="<bo\0b@b.test>"))
+    assert (said.original.message_ids, said.recipients) == (("1@a.test",), ("b@b.test",))
+    [fate] = [one.fate for one in results({"type": "Bounce", "recipient": "b\0ob@b.test", "id": "1"}, 0.0)]
+    assert fate.recipient == "ob@b.test"
+    [one] = results({"type": "Bounce", "recipient": "b@b.test", "headers": {"Message-ID": "<x\0y@a.test>"}}, 0.0)
+    assert one.message_id == "xy@a.test"
 
 
 def test_an_unknown_type_is_other() -> None:

@@ -92,6 +92,16 @@ def test_what_goes_in_comes_out(
     assert leftovers(spool) == []
 
 
+async def test_text_that_is_no_unicode_keeps_no_message_out(spool: Spool) -> None:
+    message = entry(subject="half a pair \ud800", replies={"b@example.net": Reply(451, "4.7.1", "no UTF-8 \udcff")})
+    await spool.put(message, [b"x"], "queue")
+    with await spool.lease(message.id, "queue") as lease:
+        assert lease.entry.subject == "half a pair ?"
+        await lease.save(Progress(attempts=1, replies={"b@example.net": Reply(451, "4.7.1", "no UTF-8 \udcff")}))
+    _, progress, _ = await spool.find(message.id)
+    assert progress.replies == {"b@example.net": Reply(451, "4.7.1", "no UTF-8 ?")}
+
+
 async def test_entries_come_oldest_first_and_are_counted(spool: Spool) -> None:
     ids = [new_id(NOW + i) for i in range(5)]
     for id_ in reversed(ids):
