@@ -45,6 +45,11 @@ _UNPROVEN = _ANSWERED | {"content", "neighbours"}
 """Signals that say what a mailing is like, not what its sender has done. The model is wrong about some wanted mailings
 whole, and that others on the server are suspects (of whom is asked because of the text) is no second proof. So where
 nothing else speaks, good answers may outweigh them."""
+_ELSEWHERE = frozenset(("clients", "copies"))
+"""What a mailing from a network that is new to its sender says besides: its owner is travelling, or somebody else has
+the password. Where the text speaks for it, and nothing against the company, the recipients may say which it is."""
+_TRAVELLING = 3
+"""Networks within two hours that a traveller may come from; more is a botnet."""
 _NOTHING_ELSE = 0.5
 """What part of a suspicion (`watch`) all other signals may say together for that. Not none: of a sender that began
 this morning everything is still new."""
@@ -161,9 +166,15 @@ def in_doubt(
         return 0.0
     if not now_is.mailing or now_is.probation:
         return None  # Answers to others say nothing of it, or a second chance was given already.
-    else_ = sum([max(0.0, signal.weight) for signal in others if signal.name not in _UNPROVEN])
+    unproven = _UNPROVEN | _ELSEWHERE if _may_travel(others, memory) else _UNPROVEN
+    else_ = sum([max(0.0, signal.weight) for signal in others if signal.name not in unproven])
     refused = max([signal.weight for signal in others if signal.name == "refusals"], default=0.0)
     return max(convicting, suspicion) if else_ < _NOTHING_ELSE * suspicion and refused < suspicion else None
+
+
+def _may_travel(signals: Sequence[Signal], memory: Memory) -> bool:
+    text, company = (sum([s.weight for s in signals if s.name == name]) for name in ("content", "neighbours"))
+    return text < 0 and company <= 0 and memory.networks <= _TRAVELLING
 
 
 def is_mailing(sender: Sender, message: Message, memory: Memory, *, held: bool) -> bool:

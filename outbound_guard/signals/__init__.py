@@ -126,6 +126,8 @@ class Panel:
         self._asked = [(a.look, a.settings, a) for a in self._armed]
         self._asked_of_nothing = [(a.look, a.settings, a) for a in self._armed if not a.needs_memory]
         self._of_habit = frozenset(a.name for a in self._armed if a.habit and not a.shadow)
+        self._kept = frozenset(a.name for a in self._armed if a.habit) - _NOT_WHO | {content.NAME}
+        """What a held message was held for, whatever its sender has written since."""
         self.reads_content = any(a.name == content.NAME for a in self._armed)
         """True if somebody asks for the content model's opinion."""
         self.reads_opinions = any(a.name == scanners.NAME for a in self._armed)
@@ -151,7 +153,7 @@ class Panel:
             if found is None and not check.adds_up:
                 continue
             carried = sums[check.slot]
-            if again and check.habit and check.name not in _NOT_WHO:
+            if again and check.name in self._kept:
                 carried = max(carried, again.get(check.name, carried))
             if found is None:
                 if carried >= 0.01 or carried <= -0.01:

@@ -33,9 +33,14 @@ def test_the_owners_usual_mail_does_not_clear_a_strangers() -> None:
     assert (now["clients"], now["copies"]) == (3.2, 2.5)
 
 
-def test_answers_of_the_world_and_other_texts_do_clear_it() -> None:
-    now = weights({"refusals": 0.5, "content": 1.0}, again={"refusals": 4.0, "content": 5.0, "rate": 6.0})
-    assert (now["refusals"], now["content"]) == (0.5, 1.0)
+def test_nor_do_the_owners_texts_those_of_a_stranger() -> None:
+    assert weights({"content": 1.0}, again=None)["content"] == 1.0
+    assert weights({"content": 1.0}, again={"content": 3.4})["content"] == 3.4
+
+
+def test_answers_of_the_world_do_clear_it_and_less_volume() -> None:
+    now = weights({"refusals": 0.5, "recipients": 0.2}, again={"refusals": 4.0, "recipients": 2.0, "rate": 6.0})
+    assert (now["refusals"], now["recipients"]) == (0.5, 0.2)
     assert "rate" not in now  # The volume has gone down.
 
 

@@ -107,6 +107,19 @@ def test_anything_that_its_sender_did_convicts_it(weight: float, name: str) -> N
     assert decide(ANNA, trial, NOTHING_KNOWN, POLICY, MAILING).action == "hold"
 
 
+def test_a_mailing_from_elsewhere_whose_text_speaks_for_it_is_asked_about() -> None:
+    signals = (signal(5.3, name="clients"), signal(2.5, name="copies"), signal(2.0, name="recipients"))
+    text = signal(-1.0, name="content")
+    verdict = decide(ANNA, (*signals, text), NOTHING_KNOWN, POLICY, MAILING)
+    assert (verdict.action, verdict.suspend, verdict.wait) == ("hold", None, POLICY.hold.wait)
+    assert in_doubt(ANNA, (*signals, text), NOTHING_KNOWN, POLICY, MAILING) == pytest.approx(8.8)
+    # A text of which nothing is known, or suspects beside it, or a third thing that is new, and it is a stranger's.
+    for more in ((), (text, signal(0.5, name="neighbours")), (text, signal(1.5, name="software"))):
+        assert decide(ANNA, (*signals, *more), NOTHING_KNOWN, POLICY, MAILING).action == "quarantine"
+    botnet = msgspec.structs.replace(NOTHING_KNOWN, networks=4)
+    assert decide(ANNA, (*signals, text), botnet, POLICY, MAILING).action == "quarantine"
+
+
 def test_whose_answers_say_nothing_of_it_is_convicted_as_ever() -> None:
     signals = (signal(7.0, name="content"), signal(4.0, name="neighbours"))
     for now in (Circumstances(), Circumstances(mailing=True, probation=True)):
