@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, or_, select
 
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.records import ClassChange
 from outbound_guard.ledger.schema import upsert
 
-_AT_ONCE = 400
+_AT_ONCE = 100
 
 Row = dict[str, Any]
 
 
 def class_changes(connection: Connection, records: list[ClassChange]) -> None:
     """Write down who is in another class now. What was known already, or is older than what is known, is left out."""
-    known = _known(connection, {record.sender for record in records})
+    known = _known(connection, {(record.account, record.sender) for record in records})
     changes: list[Row] = []
     for record in sorted(records, key=lambda record: record.time):
         whose = (record.account, record.sender)
@@ -45,11 +45,17 @@ def class_changes(connection: Connection, records: list[ClassChange]) -> None:
     )
 
 
-def _known(connection: Connection, senders: set[str]) -> dict[tuple[str, str], tuple[str, float]]:
+def _known(connection: Connection, senders: set[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, float]]:
+    """Class and time of senders, each with its account.
+
+    By the whole key, since the sender alone has no index; pair by pair, since SQLite looks through the table for a list
+    of pairs.
+    """
     table, names = tables.sender_class, sorted(senders)
     found: dict[tuple[str, str], tuple[str, float]] = {}
     for start in range(0, len(names), _AT_ONCE):
-        query = select(table).where(table.c.sender.in_(names[start : start + _AT_ONCE]))
+        pairs = names[start : start + _AT_ONCE]
+        query = select(table).where(or_(*[and_(table.c.account == of, table.c.sender == who) for of, who in pairs]))
         for row in connection.execute(query).mappings():
             found[row["account"], row["sender"]] = (row["class"], row["time"])
     return found

@@ -97,13 +97,29 @@ def test_compose_names_only_what_there_is() -> None:
             assert (CONTAINERS / source).exists() if "/" in source else source in file["volumes"], volume
     for waited in services["guard"]["depends_on"]:
         assert "healthcheck" in services[waited]
-    needed = set(re.findall(r"\$\{(\w+)", text)) | {one["environment"] for one in file["secrets"].values()}
+    needed = set(re.findall(r"\$\{(\w+)", text))
     given = set(re.findall(r"^(\w+)=", (CONTAINERS / ".env.example").read_text(), re.M))
     assert needed == given
     assert {Path(service["build"]["dockerfile"]) for service in services.values() if "build" in service} == {
         FILE.relative_to(ROOT)
     }
     assert (CONTAINERS / services["guard"]["build"]["context"]).resolve() == ROOT
+
+
+def test_secrets_of_read_only_containers_are_files() -> None:
+    # Compose mounts a file, and copies anything else into the container: "container rootfs is marked read-only".
+    file = compose()
+    secrets = {name for service in file["services"].values() if service.get("read_only") for name in service["secrets"]}
+    assert secrets
+    for name in secrets:
+        source = file["secrets"][name]
+        assert set(source) == {"file"}, name
+        # Made by whoever installs it, as the page says, and no file of the project.
+        made = source["file"].removeprefix("./")
+        page = (ROOT / "docs/installation.md").read_text()
+        assert f">{made})" in page
+        assert f"chown -R 10001:10001 guard {made}" in page
+        assert f"/deploy/containers/{made}" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 def test_the_containers_find_each_other(tmp_path: Path) -> None:
@@ -133,6 +149,20 @@ def test_the_containers_find_each_other(tmp_path: Path) -> None:
     boards = yaml.safe_load((ROOT / "deploy/grafana/provisioning/dashboards/outbound_guard.yml").read_text())
     where = boards["providers"][0]["options"]["path"]
     assert any(volume.split(":")[1] == where for volume in services["grafana"]["volumes"])
+
+
+def test_valkey_has_the_settings_that_the_page_asks_for() -> None:
+    page = (
+        (ROOT / "docs/operations.md")
+        .read_text()
+        .partition("\nOn each server:\n")[2]
+        .partition("\nA user of its own")[0]
+    )
+    asked = re.findall(r"^    ([a-z-]+) +(\S+)", page, re.M)
+    assert [name for name, _ in asked] == ["maxmemory-policy", "set-max-intset-entries", "appendonly"]
+    command = " ".join(compose()["services"]["valkey"]["command"])
+    for name, value in asked:
+        assert f" --{name} {value} " in command, name
 
 
 def test_kustomization_names_what_there_is() -> None:

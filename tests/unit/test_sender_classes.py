@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from outbound_guard.app.classes import class_news
 from outbound_guard.clock import VirtualClock
-from outbound_guard.ledger import class_queries
+from outbound_guard.ledger import class_queries, class_storing
 from outbound_guard.ledger.records import ClassChange, decode, encode
 from outbound_guard.reputation.classes import CLASSES, WAYS, Circumstances, class_of
 from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC
@@ -159,6 +160,27 @@ def test_the_ledger_keeps_the_class_and_its_history(kept: Books) -> None:
     ]
     assert len(class_queries.changes(kept.ledger, "a.test")) == 3
     assert class_queries.class_now(kept.ledger, "a.test", "nobody@a.test") is None
+
+
+@pytest.mark.sqlite
+def test_what_is_known_of_senders_is_found_by_the_key_however_many_there_are(kept: Books) -> None:
+    kept.keep(change("new", NOW))  # Makes the tables.
+    asked: list[tuple[str, Any]] = []
+
+    def note(_: object, __: object, statement: str, values: Any, *___: object) -> None:
+        if statement.startswith("SELECT") and "sender_class" in statement:
+            asked.append((statement, values))
+
+    with kept.ledger.connection() as connection:
+        event.listen(connection, "before_cursor_execute", note)
+        class_storing.class_changes(connection, [change("new", NOW, f"m{number}@a.test") for number in range(250)])
+        for statement, values in asked:
+            plan = [str(row[3]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+            assert not [step for step in plan if step.startswith("SCAN")], plan
+    assert len(asked) > 1
+    assert len(class_queries.changes(kept.ledger, "a.test", limit=1000)) == 251
+    kept.keep(*(change("new", NOW + 1, f"m{number}@a.test") for number in range(250)))
+    assert len(class_queries.changes(kept.ledger, "a.test", limit=1000)) == 251, "known, so nothing has changed"
 
 
 async def test_a_process_hears_of_what_others_found(kept: Books) -> None:
