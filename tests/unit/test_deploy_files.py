@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +253,8 @@ LINTERS = {
 
 @pytest.mark.parametrize("program", LINTERS)
 def test_linters_have_nothing_to_say(program: str) -> None:
-    if not shutil.which(program):
+    found = shutil.which(program, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if not found:
         pytest.skip(f"{program} is not installed (docs/installation.md)")
-    done = subprocess.run([program, *map(str, LINTERS[program])], capture_output=True, text=True)
+    done = subprocess.run([found, *map(str, LINTERS[program])], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
