@@ -31,6 +31,10 @@ from collections.abc import Callable
 
 from outbound_guard.delivery.turn import FINE, Outlook, Turn
 
+_LOOKS = 200
+"""Destinations that are looked at in one go: where a receiver has thousands of domains, and takes nothing now, nobody
+waits until all of them were asked about."""
+
 
 class _Line:
     __slots__ = ("account", "destination", "messages")
@@ -125,10 +129,14 @@ class Agenda:
             self._drop(id_)
 
     def take(self, now: float) -> str | None:
-        """The message whose turn it is at `now`, which is under way from then on; None: none can go. See `done`."""
+        """The message whose turn it is at `now`, which is under way from then on. See `done`.
+
+        None: none can go, or none was found among those that were looked at; then `next_time` says at once.
+        """
         self._advance(now)
         free = self._places - self._taken
-        while free > 0 and self._in_turn:
+        looks = _LOOKS
+        while free > 0 and looks > 0 and self._in_turn:
             account = self._in_turn.popleft()
             account.in_turn = False
             if account.name and _has_share(account, free):
@@ -138,10 +146,12 @@ class Agenda:
                 continue
             line = account.lines.popleft()
             if not self._can_take(line.destination, free, now):
+                looks -= line.destination.closed > now
                 if line.destination.waiting is None:
                     line.destination.waiting = deque()
                 line.destination.waiting.append(line)
-                self._queue(account, first=True)
+                # The last one has its next turn after the others.
+                self._queue(account, first=looks > 0)
                 continue
             id_ = self._first(line)
             if line.messages:
@@ -252,9 +262,12 @@ class Agenda:
                 destination.closed = 0.0
                 self._release(destination, 1)
         self._now = now
-        while openings and openings[0][0] <= now:
+        opened = 0
+        # Fewer than are looked at, so that there is always room for what did not wait.
+        while openings and openings[0][0] <= now and opened < _LOOKS // 2:
             time, name = heapq.heappop(openings)
             if self._is_opening(time, name):
+                opened += 1
                 destination = self._destinations[name]
                 destination.closed = 0.0
                 self._release(destination, 1)

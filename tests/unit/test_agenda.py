@@ -54,6 +54,34 @@ def test_a_single_message_does_not_wait_behind_anothers_thousand() -> None:
     assert "single" in taken(agenda, NOW)
 
 
+def test_thousands_of_domains_of_a_receiver_that_takes_nothing_keep_nobody_waiting() -> None:
+    asked: list[str] = []
+
+    def outlook(name: str) -> Outlook:
+        asked.append(name)
+        return FINE if name == "elsewhere.test" else Outlook(0.25)
+
+    agenda = Agenda(100, outlook)
+    for number in range(5000):
+        agenda.put(f"bulk{number}", Turn(NOW, "bulk", f"d{number}.test"))
+    now, most, rounds, found = NOW, 0, 0, list[str]()
+    while len(found) < 20:
+        if rounds % 50 == 0:
+            agenda.put(f"single{rounds}", Turn(now, "other", "elsewhere.test"))
+            since = rounds
+        before = len(asked)
+        if (id_ := agenda.take(now)) is not None:
+            found.append(id_)
+            agenda.done(id_)
+            assert rounds - since <= 3, "it was passed over"
+        most, rounds, now = max(most, len(asked) - before), rounds + 1, now + 0.01
+        assert rounds < 1100
+    assert most <= 201
+    # Nor is one of the thousands forgotten.
+    assert len(set(asked)) == 5001
+    assert agenda.next_time() is not None
+
+
 def test_accounts_and_destinations_take_turns() -> None:
     agenda = Agenda(1000)
     for number in range(30):
