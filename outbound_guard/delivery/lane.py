@@ -77,7 +77,9 @@ class Lane:
             return
         error = task.exception()
         if error:
-            _log.error("work on %s has failed", id_, exc_info=error)
+            # What the disk refuses is no fault of the program: where it was in it says nothing, thousands of times.
+            where = None if isinstance(error, OSError) else error
+            _log.error("work on %s has failed and is done again: %s", id_, error, exc_info=where)
             turn: Turn | None = known._replace(due=self._clock.now() + _AFTER_A_FAULT, stranded=False)
         else:
             turn = task.result()

@@ -13,9 +13,10 @@ import pytest
 
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Delivery
+from outbound_guard.delivery.lane import Lane
 from outbound_guard.delivery.queue import Queue
 from outbound_guard.delivery.result import Result
-from outbound_guard.delivery.turn import FINE, Outlook
+from outbound_guard.delivery.turn import FINE, Outlook, Turn
 from outbound_guard.desk.held.acts import perform
 from outbound_guard.mail import Asked, Envelope, Verdict, new_id
 from outbound_guard.reply import NO_NEXT_HOP, Reply
@@ -354,6 +355,22 @@ async def test_a_listener_that_raises_changes_nothing(house: House, caplog: pyte
     await house.turns()
     assert caplog.text.count("could not be told") == 1
     assert await house.counts() == {}
+
+
+@pytest.mark.parametrize(("error", "shown"), [(OSError(28, "No space left on device"), 0), (RuntimeError("oh"), 1)])
+async def test_what_the_disk_refuses_while_held_mail_is_looked_at_is_one_line_and_done_again(
+    house: House, caplog: pytest.LogCaptureFixture, error: Exception, shown: int
+) -> None:
+    async def failing(id_: str) -> None:
+        raise error
+
+    lane = Lane(failing, 10, house.clock)
+    lane.agenda.put("m1", Turn(house.clock.now()))
+    lane.start_due()
+    await lane.settled()
+    assert str(error) in caplog.text
+    assert caplog.text.count("Traceback") == shown
+    assert (lane.next_due() or 0) > house.clock.now()
 
 
 async def test_no_more_than_the_allowed_number_at_a_time_and_all_get_their_turn(tmp_path: Path) -> None:
