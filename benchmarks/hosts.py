@@ -43,6 +43,8 @@ _STILL = 0.5
 """Seconds that the measuring program may stand still in a repetition; else that is done again."""
 _AGAIN = 3
 """Times that one is done again."""
+_STORED = 15.0
+"""Seconds until the ledger has what was answered last."""
 _NEWS = "news"
 """The key by which hosts tell each other of suspensions: the master that has it is the one to lose."""
 
@@ -214,6 +216,10 @@ def _cost(there: Hosts, name: str, fault: Fault, taken: Server | None) -> Cost:
 def _counted(there: Hosts) -> Counted:
     answered, account = there.end()
     there.well()
+    keys = {one.mail.key for one in answered}
+    with contextlib.suppress(AssertionError):
+        # What was answered last lies in a segment that is not sealed yet, of which no host says anything.
+        product.until(lambda: keys <= there.decisions().keys(), seconds=_STORED)
     known = there.decisions()
     return Counted(
         messages=account.messages,

@@ -7,6 +7,7 @@ of the program), or from the message that convicted the sender, until the answer
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import subprocess
@@ -23,8 +24,8 @@ _PAUSE = 0.005
 """Seconds between two questions to another host."""
 _LONGEST = 300.0
 """Seconds after which something has not happened."""
-_OFFERS = 200
-"""A thief's messages after which it should be convicted."""
+_CONVICTED = 30.0
+"""Seconds after which a thief should be convicted; not a number of messages, which all go while the state is away."""
 _TEXT = """
 parcel customs office waits fee account invoice balance meeting evening transfer winner office stamp letter garden
 bridge window river summer ticket number signal market engine colour silver copper planet mirror button pocket
@@ -69,11 +70,12 @@ def convicted(hosts: Hosts, number: int, name: str = "convicted", *, calm: bool 
         alpha.calm_past(sender)
 
     def act() -> None:
-        for one in range(_OFFERS):
-            said = alpha.send(sender, f"stranger{one}@host{one}.test", f"offer {one}", thief=one)
+        end = time.monotonic() + _CONVICTED
+        for one in itertools.count():
+            said = alpha.send(sender, f"stranger{one}@host{one}.test", f"offer {one}", thief=one % 250)
             if said.startswith("550 "):
                 return
-        raise AssertionError(f"{sender} was not convicted")
+            assert time.monotonic() < end, f"{sender} was not convicted: {said}"
 
     at = _seen(hosts.others("alpha"), lambda one, over: _refused(one, sender, over), act)
     convicting = alpha.product.event("Suspension", identity=sender)["timestamp"]

@@ -180,9 +180,14 @@ class Hosts:
         return found
 
     def asked(self, query: str, *values: Any) -> Sequence[Any]:
-        """The rows that the ledger's database answers."""
-        with psycopg.connect(self.ledger) as connection:
-            return connection.execute(query.encode(), values).fetchall()
+        """The rows that the ledger's database answers, as soon as it does: it may be what is away."""
+        (rows,) = until(lambda: self._rows(query, values), "the database answers", seconds=60.0)
+        return rows
+
+    def _rows(self, query: str, values: Sequence[Any]) -> tuple[Sequence[Any], ...]:
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.ledger) as connection:
+            return (connection.execute(query.encode(), values).fetchall(),)
+        return ()
 
     def _load(self, product: Product, rate: float) -> Load:
         load = Load(lambda: product.address, self._mail, _SENDERS)
