@@ -138,7 +138,8 @@ def _tidied(app: ASGIApp) -> ASGIApp:
 
     async def asked(scope: Scope, receive: Receive, send: Send) -> None:
         query = scope.get("query_string", b"")
-        scope["query_string"] = b"&".join(part for part in query.split(b"&") if part.partition(b"=")[2])
+        parts = (part for part in query.split(b"&") if part)
+        scope["query_string"] = b"&".join(part for part in parts if part.partition(b"=")[1:] != (b"=", b""))
         try:
             await app(scope, receive, send)
         finally:
