@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, or_, sele
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.case_storing import rebuild
 from outbound_guard.ledger.database import Ledger
+from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.schema import upsert
 from outbound_guard.ledger.storing import count_revision
 from outbound_guard.ledger.traffic_tables import traffic
@@ -252,8 +253,8 @@ def _directory(connection: Connection, account: str, before: float) -> int:
 def _audit(connection: Connection, subjects: Sequence[str], instead: str, before: float) -> int:
     """Who did what, and when, stays; about whom, and why, does not."""
     table, changed = tables.audit, 0
-    for start in range(0, len(subjects), PORTION):
-        of_them = table.c.subject.in_(subjects[start : start + PORTION])
+    for some in portions(subjects):
+        of_them = table.c.subject.in_(some)
         statement = update(table).where(of_them, table.c.time <= before).values(subject=instead, detail="")
         changed += connection.execute(statement).rowcount
     return changed
@@ -271,8 +272,8 @@ def _by(connection: Connection, account: str, instead: str, before: float) -> in
 
 def _lessons(connection: Connection, subjects: Sequence[str]) -> None:
     table = tables.weight_history
-    for start in range(0, len(subjects), PORTION):
-        of_them = table.c.sender.in_(subjects[start : start + PORTION])
+    for some in portions(subjects):
+        of_them = table.c.sender.in_(some)
         connection.execute(update(table).where(of_them).values(sender="", text="", reason=""))
 
 
@@ -297,8 +298,8 @@ def _containing(
 ) -> list[Any]:
     found: dict[Any, Any] = {}
     # Several names a statement; each is looked for in the whole table, which is no large one.
-    for start in range(0, len(names), 20):
-        some = [*names[start : start + 20], *map(_escaped, names[start : start + 20])]
+    for few in portions(names, 20):
+        some = [*few, *map(_escaped, few)]
         where = or_(
             *(table.c[name].contains(text, autoescape=True) for name in columns for text in dict.fromkeys(some))
         )

@@ -14,9 +14,8 @@ from sqlalchemy import Table, and_, or_, select, tuple_
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.account_one_queries import cases_naming, sender_names
 from outbound_guard.ledger.database import Ledger
+from outbound_guard.ledger.portions import PORTION, portions
 from outbound_guard.ledger.traffic_tables import traffic
-
-PORTION = 500
 
 Row = dict[str, Any]
 _json: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
@@ -88,8 +87,8 @@ def about(ledger: Ledger, account: str) -> Iterator[tuple[str, Row]]:
             yield kind, row
     for case in cases_naming(ledger, account):
         yield "case", case
-    for start in range(0, len(subjects), PORTION):
-        query = select(tables.audit).where(tables.audit.c.subject.in_(subjects[start : start + PORTION]))
+    for some in portions(subjects):
+        query = select(tables.audit).where(tables.audit.c.subject.in_(some))
         with ledger.connection() as connection:
             rows = [
                 _without(row, "serial") for row in connection.execute(query.order_by(tables.audit.c.time)).mappings()

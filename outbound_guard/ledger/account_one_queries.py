@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Table, and_, func, or_, select
 
 from outbound_guard.ledger.database import Ledger
+from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.records import Note
 from outbound_guard.ledger.tables import (
     account_note,
@@ -23,8 +24,6 @@ from outbound_guard.ledger.tables import (
     sender_seen,
     standing,
 )
-
-_AT_ONCE = 500
 
 Row = dict[str, Any]
 
@@ -127,9 +126,9 @@ def answers(ledger: Ledger, ids: Sequence[str]) -> list[Row]:
     names = ("id", "recipient", "code", "enhanced", "text", "peer")
     found: list[Row] = []
     with ledger.connection() as connection:
-        for start in range(0, len(ids), _AT_ONCE):
+        for some in portions(ids):
             query = select(*(delivery.c[name] for name in names))
-            query = query.where(delivery.c.id.in_(ids[start : start + _AT_ONCE]), delivery.c.final)
+            query = query.where(delivery.c.id.in_(some), delivery.c.final)
             found += [dict(row) for row in connection.execute(query).mappings()]
     return found
 

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select
 
 from outbound_guard.ledger.database import Ledger
+from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.tables import account, account_seen, held, sender_account, sender_seen, standing
 from outbound_guard.ledger.traffic_tables import traffic
 
@@ -16,8 +17,6 @@ STATES = ("suspended", "senders", "probation", "limited", "exempt", "held")
 """What a list can be narrowed to: itself suspended, senders of it suspended, on probation, and so on."""
 SORTS = ("account", "state", "held", "messages", "last")
 DAY_HOURS = 24
-_AT_ONCE = 500
-"""Accounts asked about in one statement."""
 _CHANGES = {"probation": "probation", "limited": "limited", "exempt": "exempted"}
 _RANKS = (("suspended", 5), ("probation", 3), ("limited", 2), ("exempted", 1))
 """In the order of states: what needs attention first."""
@@ -122,8 +121,8 @@ def _cut(query: Select[Any], offset: int, limit: int) -> Select[Any]:
 def account_rows(ledger: Ledger, accounts: Sequence[str], now: float) -> list[AccountRow]:
     """What the list shows of these accounts, in their order."""
     rows: list[AccountRow] = []
-    for start in range(0, len(accounts), _AT_ONCE):
-        rows += _some(ledger, accounts[start : start + _AT_ONCE], now)
+    for some in portions(accounts):
+        rows += _some(ledger, some, now)
     return rows
 
 

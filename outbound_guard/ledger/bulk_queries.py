@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from sqlalchemy import Column, ColumnElement, Connection, Select, case, func, select
 
 from outbound_guard.ledger.bulk_storing import PENDING
 from outbound_guard.ledger.database import Ledger
-from outbound_guard.ledger.held_queries import AT_ONCE, Search, plain, where
+from outbound_guard.ledger.held_queries import Search, plain, where
+from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.tables import bulk_action, bulk_item, held
 
 WAITING = "waiting"
@@ -138,7 +139,7 @@ def engaged(ledger: Ledger, ids: Sequence[str]) -> dict[str, str]:
     """Which of these messages are in a decision that is not carried out yet, and in which."""
     found: dict[str, str] = {}
     with ledger.connection() as connection:
-        for some in _portions(ids):
+        for some in portions(ids):
             query = (
                 select(bulk_item.c.id, bulk_item.c.bulk)
                 .join(bulk_action, bulk_action.c.id == bulk_item.c.bulk)
@@ -275,11 +276,6 @@ def _engaged() -> Select[tuple[str]]:
         .join(bulk_action, bulk_action.c.id == bulk_item.c.bulk)
         .where(bulk_action.c.state.in_(LIVE), bulk_item.c.state == PENDING)
     )
-
-
-def _portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, max(len(ids), 1), AT_ONCE):
-        yield ids[start : start + AT_ONCE]
 
 
 def _bulks(ledger: Ledger, query: Select[tuple[object, ...]]) -> list[Bulk]:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, func, or_, select
 
 from outbound_guard.ledger import case_storing, storing
 from outbound_guard.ledger.database import Ledger
+from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.records import Audit, CaseEvent, CaseSubject
 from outbound_guard.ledger.tables import (
     case_check,
@@ -177,8 +178,7 @@ def whole(connection: Connection, rows: Iterable[RowMapping]) -> list[Case]:
     subjects: dict[str, list[CaseSubject]] = {id_: [] for id_ in files}
     checks: dict[str, dict[str, Check]] = {id_: {} for id_ in files}
     names = list(files)
-    for start in range(0, len(names), 500):
-        part = names[start : start + 500]
+    for part in portions(names):
         query = select(case_subject).where(case_subject.c.case_id.in_(part))
         for row in connection.execute(query.order_by(case_subject.c.subject, case_subject.c.source)).mappings():
             subjects[row["case_id"]].append(CaseSubject(**{name: row[name] for name in CaseSubject.__struct_fields__}))

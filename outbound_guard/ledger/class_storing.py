@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, or_, select
 
 from outbound_guard.ledger import tables
+from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.records import ClassChange
 from outbound_guard.ledger.schema import upsert
 
@@ -53,8 +54,7 @@ def _known(connection: Connection, senders: set[tuple[str, str]]) -> dict[tuple[
     """
     table, names = tables.sender_class, sorted(senders)
     found: dict[tuple[str, str], tuple[str, float]] = {}
-    for start in range(0, len(names), _AT_ONCE):
-        pairs = names[start : start + _AT_ONCE]
+    for pairs in portions(names, _AT_ONCE):
         query = select(table).where(or_(*[and_(table.c.account == of, table.c.sender == who) for of, who in pairs]))
         for row in connection.execute(query).mappings():
             found[row["account"], row["sender"]] = (row["class"], row["time"])

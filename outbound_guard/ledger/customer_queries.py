@@ -10,6 +10,7 @@ from sqlalchemy import and_, func, or_, select
 from outbound_guard.ledger.customer_tables import customer_answer, customer_link, customer_release
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.held_queries import HeldRow, row_of
+from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.tables import decision, feedback, held, standing_history
 from outbound_guard.mail import Signal
 
@@ -125,8 +126,8 @@ def judged_texts(ledger: Ledger, account: str, texts: Collection[str]) -> set[st
     found: set[str] = set()
     wanted = [text for text in dict.fromkeys(texts) if text]
     with ledger.connection() as connection:
-        for start in range(0, len(wanted), 500):
-            some = held.c.text.in_(wanted[start : start + 500])
+        for portion in portions(wanted):
+            some = held.c.text.in_(portion)
             bad = or_(held.c.state.in_(("quarantine", "deleted")), and_(held.c.open, held.c.account != account))
             found |= set(connection.execute(select(held.c.text).where(some, bad).distinct()).scalars())
     return found

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import RowMapping, func, select
 
 from outbound_guard.ledger.database import Ledger
+from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.records import Standing
 from outbound_guard.ledger.retention import OPEN
 from outbound_guard.ledger.tables import account, held, revision, sender_account, standing, standing_history
@@ -66,9 +67,9 @@ def owners(ledger: Ledger, patterns: Sequence[str]) -> dict[str, str]:
     """The accounts that have these senders or patterns, by pattern; what nobody has is not in it."""
     found: dict[str, str] = {}
     with ledger.connection() as connection:
-        for start in range(0, len(patterns), 500):
+        for some in portions(patterns):
             query = select(sender_account.c.pattern, sender_account.c.account)
-            query = query.where(sender_account.c.pattern.in_(patterns[start : start + 500]))
+            query = query.where(sender_account.c.pattern.in_(some))
             found |= dict(connection.execute(query).all())
     return found
 

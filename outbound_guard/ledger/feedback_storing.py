@@ -8,12 +8,12 @@ from sqlalchemy import Connection, func, select
 
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.database import Ledger
+from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.records import Feedback, Suppression
 from outbound_guard.ledger.schema import upsert
 
 PROGRESS = "feedback"
 """The name in `case_progress` under which is kept how far findings have been learned from."""
-_PORTION = 500
 
 
 def feedbacks(connection: Connection, records: list[Feedback]) -> None:
@@ -72,8 +72,8 @@ def known_keys(connection: Connection, keys: list[str]) -> set[str]:
     """Those of the keys that are in the ledger."""
     column = tables.feedback.c.key
     found: set[str] = set()
-    for start in range(0, len(keys), _PORTION):
-        query = select(column).where(column.in_(keys[start : start + _PORTION]))
+    for some in portions(keys):
+        query = select(column).where(column.in_(some))
         found.update(connection.execute(query).scalars())
     return found
 

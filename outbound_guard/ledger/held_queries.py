@@ -13,6 +13,7 @@ from sqlalchemy import Column, ColumnElement, RowMapping, and_, distinct, func, 
 
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.held_columns import OPEN, folded
+from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.tables import decision, held, recipient
 
 _strings: msgspec.json.Decoder[tuple[str, ...]] = msgspec.json.Decoder(tuple[str, ...])
@@ -21,8 +22,6 @@ Sort = Literal["received", "score", "account", "sender", "size", "changed"]
 GroupBy = Literal["text", "account", "sender"]
 GROUPS: dict[str, Column[str]] = {"text": held.c.text, "account": held.c.account, "sender": held.c.sender}
 CLOSED = ("released", "deleted", "returned", "expired", "missing")
-AT_ONCE = 500
-"""Ids in one statement."""
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -214,8 +213,8 @@ def by_ids(ledger: Ledger, ids: Sequence[str]) -> dict[str, HeldRow]:
     """What is known of these messages, by id."""
     found: dict[str, HeldRow] = {}
     with ledger.connection() as connection:
-        for start in range(0, len(ids), AT_ONCE):
-            query = select(held).where(held.c.id.in_(ids[start : start + AT_ONCE]))
+        for some in portions(ids):
+            query = select(held).where(held.c.id.in_(some))
             found |= {row["id"]: row_of(row) for row in connection.execute(query).mappings()}
     return found
 

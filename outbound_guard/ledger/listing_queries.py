@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, tuple_, 
 
 from outbound_guard.ledger.database import Ledger
 from outbound_guard.ledger.outbox_storing import of_listings
+from outbound_guard.ledger.portions import PORTION, portions
 from outbound_guard.ledger.schema import upsert
 from outbound_guard.ledger.storing import insert_new
 from outbound_guard.ledger.tables import delivery, listing, listing_history, own_address, revision
@@ -77,8 +78,8 @@ def forget_others(ledger: Ledger, subjects: Iterable[str], zones: Iterable[str],
     with ledger.connection() as connection:
         found = connection.execute(select(listing.c.subject, listing.c.zone, listing.c.known)).all()
         gone = [row for row in found if row.subject not in subjects or row.zone not in zones]
-        for start in range(0, len(gone), 400):
-            keys = [(row.subject, row.zone) for row in gone[start : start + 400]]
+        for some in portions(gone, PORTION // 2):
+            keys = [(row.subject, row.zone) for row in some]
             connection.execute(delete(listing).where(tuple_(listing.c.subject, listing.c.zone).in_(keys)))
         _add(
             connection,

@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, and_, literal_column, or_, select, tuple_
 
 from outbound_guard.ledger.database import Ledger
+from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.tables import (
     audit,
     bulk_action,
@@ -196,8 +197,7 @@ def _fitting(
         return found, None
     places: list[Place] = []
     # In portions, so that what is found soon is not looked for among everything.
-    for start in range(0, len(found), 500):
-        portion = found[start : start + 500]
+    for portion in portions(found):
         query = select(decision.c.id).where(decision.c.id.in_([id_ for _, id_ in portion]), *residual)
         fits = set(connection.execute(query).scalars())
         places += [place for place in portion if place[1] in fits]

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, case, select, update
 
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.outbox_records import Notice, NoticeAct
+from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.prepared import Prepared, but_serial
 from outbound_guard.ledger.records import CaseEvent, Decision, Standing
 from outbound_guard.mail import domain_of
@@ -22,7 +23,6 @@ WINDOW = 3600.0
 SENDERS = 20
 """Senders of an account with their own notice in one hour; the others share one: scripts call themselves anything."""
 _LONGEST_KEY = 200
-_AT_ONCE = 500
 _OF_CASES = {
     "opened": "case_opened",
     "reopened": "case_opened",
@@ -64,8 +64,8 @@ def notice_acts(connection: Connection, records: list[NoticeAct]) -> None:
     """Try again, or give up, what people decided about; what went out with it shares its fate."""
     table = tables.outbox_sending
     for r in sorted(records, key=lambda record: record.time):
-        for start in range(0, len(r.ids), _AT_ONCE):
-            named = table.c.serial.in_(r.ids[start : start + _AT_ONCE])
+        for some in portions(r.ids):
+            named = table.c.serial.in_(some)
             letters = connection.execute(select(table.c.letter).distinct().where(named, table.c.letter != ""))
             meant = (named | table.c.letter.in_(list(letters.scalars()))) & (table.c.tried <= r.time)
             if r.what == "retry":
@@ -203,9 +203,9 @@ def _senders(connection: Connection, records: list[Decision]) -> dict[tuple[str,
     hours = [int(r.received // WINDOW) for r in records]
     accounts = list({r.account for r in records})
     found: dict[tuple[str, str, int], set[str]] = {}
-    for start in range(0, len(accounts), _AT_ONCE):
+    for some in portions(accounts):
         query = select(c.kind, c.account, c.time, c.sender).where(
-            c.account.in_(accounts[start : start + _AT_ONCE]),
+            c.account.in_(some),
             c.kind.in_(_KINDS),
             c.time >= min(hours) * WINDOW,
             c.time < (max(hours) + 1) * WINDOW,
@@ -246,9 +246,9 @@ def _suspensions(connection: Connection, subjects: Sequence[str]) -> dict[tuple[
     """The last word on their suspension: (change, time, until) by (scope, subject)."""
     table = tables.standing
     found: dict[tuple[str, str], tuple[str, float, float]] = {}
-    for start in range(0, len(subjects), _AT_ONCE):
+    for some in portions(subjects):
         query = select(table.c.scope, table.c.subject, table.c.change, table.c.time, table.c.until)
-        query = query.where(table.c.kind == "suspension", table.c.subject.in_(subjects[start : start + _AT_ONCE]))
+        query = query.where(table.c.kind == "suspension", table.c.subject.in_(some))
         for scope, subject, change, time, until in connection.execute(query):
             found[scope, subject] = (change, time, until)
     return found

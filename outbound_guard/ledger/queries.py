@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, RowMapping, Select, select
 
 from outbound_guard.ledger.database import Ledger
-from outbound_guard.ledger.held_queries import AT_ONCE
+from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.retention import OPEN
 from outbound_guard.ledger.tables import audit, decision, delivery, held, recipient
 from outbound_guard.ledger.traffic_queries import by_account
@@ -91,8 +91,8 @@ def held_states(ledger: Ledger, ids: Sequence[str]) -> dict[str, str]:
     """State by id of those of these messages that are or were held and are not forgotten yet."""
     states: dict[str, str] = {}
     with ledger.connection() as connection:
-        for start in range(0, len(ids), AT_ONCE):
-            query = select(held.c.id, held.c.state).where(held.c.id.in_(ids[start : start + AT_ONCE]))
+        for some in portions(ids):
+            query = select(held.c.id, held.c.state).where(held.c.id.in_(some))
             states |= dict(connection.execute(query).all())
     return states
 

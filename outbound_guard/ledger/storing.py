@@ -28,6 +28,7 @@ from outbound_guard.ledger.customer_storing import (
 from outbound_guard.ledger.feedback_storing import feedbacks, suppressions
 from outbound_guard.ledger.held_columns import OPEN, SHOWN, shown_of
 from outbound_guard.ledger.outbox_storing import notice_acts, notices, of_decisions, of_standings
+from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.prepared import Prepared, but_serial
 from outbound_guard.ledger.records import (
     AccountEntry,
@@ -75,8 +76,6 @@ KINDS = {
 }
 _MESSAGE_ID = 500
 """Characters of a Message-ID that are kept."""
-_IDS = 500
-"""Ids in one question."""
 _json = msgspec.json.Encoder().encode
 _signals: msgspec.json.Decoder[tuple[Signal, ...]] = msgspec.json.Decoder(tuple[Signal, ...])
 _strings: msgspec.json.Decoder[tuple[str, ...]] = msgspec.json.Decoder(tuple[str, ...])
@@ -187,8 +186,8 @@ def _held_changes(connection: Connection, records: list[HeldChange], node: str) 
 def _held_later(connection: Connection, ids: list[str]) -> None:
     """What was taken out of the queue has its decision already, from which lists are filled in."""
     held, decision = tables.held, tables.decision
-    for start in range(0, len(ids), _IDS):
-        unfilled = select(held.c.id).where(held.c.id.in_(ids[start : start + _IDS]), held.c.account == "")
+    for some in portions(ids):
+        unfilled = select(held.c.id).where(held.c.id.in_(some), held.c.account == "")
         rows = connection.execute(select(decision).where(decision.c.id.in_(unfilled))).mappings().all()
         if rows:
             names = ("received", "account", "sender", *SHOWN)

@@ -11,13 +11,13 @@ import msgspec
 from sqlalchemy import ColumnElement, RowMapping, Select, case, func, literal_column, or_, select
 
 from outbound_guard.ledger.database import Ledger
+from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.tables import decision, standing
 from outbound_guard.ledger.traffic_storing import EVERYBODY, HOUR
 from outbound_guard.ledger.traffic_tables import traffic
 
 RISK = 3.0
 """The lowest score of what `at_risk` looks at, the same as in the index `decision_risk`."""
-_AT_ONCE = 500
 # To group by account SQLite would go through all hours in the order of an index; of the last ones alone it is quick.
 _ANY_ORDER = traffic.c.account.concat(literal_column("''")).label("account")
 
@@ -77,8 +77,7 @@ def by_account(ledger: Ledger, since: float, accounts: Sequence[str] | None = No
     if accounts is None:
         queries = [query.where(table.account != EVERYBODY)]
     else:
-        parts = (accounts[start : start + _AT_ONCE] for start in range(0, len(accounts), _AT_ONCE))
-        queries = [query.where(table.account.in_(part)) for part in parts]
+        queries = [query.where(table.account.in_(some)) for some in portions(accounts)]
     with ledger.connection() as connection:
         for one in queries:
             for account, action, messages in connection.execute(one):
