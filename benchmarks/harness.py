@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks import processes, product
+from benchmarks import floor, processes, product
 
 HARNESS = Path(__file__).resolve().parents[2] / "shared" / "bench"
 PEERS = ("postfix", "haraka", "postfix-rspamd", "haraka-full")
@@ -71,35 +71,37 @@ def measure_ours(options: Namespace, cells: list[str]) -> list[dict[str, Any]]:
     group = peers.Peers()
     try:
         sink = group.sink()
-        return [
-            {**result, "target": name}
-            for name, variant in product.VARIANTS.items()
-            for result in _measure_variant(bench, peers.PORTS["SINK"], sink, name, variant, wanted, options)
-        ]
+        next_hop = peers.PORTS["SINK"]
+        results = []
+        for name, variant in product.VARIANTS.items():
+            with (
+                tempfile.TemporaryDirectory(prefix="outbound-guard-bench-") as folder,
+                product.running(Path(folder), next_hop, variant) as ours,
+            ):
+                results += _measure(bench, sink, name, ours.port, ours.parts, wanted, options)
+        with floor.running(next_hop, os.cpu_count() or 1) as (port, parts):
+            return results + _measure(bench, sink, floor.NAME, port, parts, wanted, options)
     finally:
         group.stop()
 
 
-def _measure_variant(
-    bench: ModuleType, port: int, sink: int, name: str, variant: tuple[str, int], wanted: list[Any], options: Namespace
+def _measure(
+    bench: ModuleType, sink: int, name: str, port: int, parts: dict[str, int], wanted: list[Any], options: Namespace
 ) -> list[dict[str, Any]]:
+    """Results of the cells, each `options.runs` times, of what listens at `port` and consists of these processes."""
     arguments = Namespace(users=1000, auth=None, pipeline=False, quiet=options.quiet)
     results: list[dict[str, Any]] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="outbound-guard-bench-") as folder,
-        product.running(Path(folder), port, variant) as ours,
-    ):
-        lock = bench.BenchLock()
-        lock.take()
-        bench.one(ours.port, ours.parts, sink, ("4k", 20, 0), arguments, 1.0)
-        for run in range(options.runs):
-            for cell in wanted:
-                lock.take()
-                result = bench.one(ours.port, ours.parts, sink, cell, arguments, options.seconds)
-                result["cpu"] = product.by_part(result["cpu"])
-                result["rss"] = product.by_part(result["rss"])
-                results.append({**result, "run": run})
-                print(_line(name, result), file=sys.stderr, flush=True)
+    lock = bench.BenchLock()
+    lock.take()
+    bench.one(port, parts, sink, ("4k", 20, 0), arguments, 1.0)
+    for run in range(options.runs):
+        for cell in wanted:
+            lock.take()
+            result = bench.one(port, parts, sink, cell, arguments, options.seconds)
+            result["cpu"] = product.by_part(result["cpu"])
+            result["rss"] = product.by_part(result["rss"])
+            results.append({**result, "run": run, "target": name})
+            print(_line(name, result), file=sys.stderr, flush=True)
     return results
 
 

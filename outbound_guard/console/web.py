@@ -197,6 +197,8 @@ def _not_done(asked: Asked, error: DeskError) -> Response[Any]:
 def _impossible(asked: Asked, error: Exception) -> Response[Any]:
     """What nobody can have meant: it was sent, since we make none such."""
     text = next(text for kind, text in _IMPOSSIBLE.items() if isinstance(error, kind))
+    # Should a mistake of ours come to look like one of theirs, it is found here. What was sent stays out of the log.
+    _log.warning("the console was asked what cannot be, at %s %s: %s", asked.method, _where(asked), text)
     if _is_api(asked):
         return _error(400, text)
     return page(asked, "error.html", status=400, title=_TITLES[400], text=text)
@@ -213,16 +215,19 @@ def _no_ledger(asked: Asked, error: LedgerError) -> Response[Any]:
 
 def _failed(asked: Asked, error: Exception) -> Response[Any]:
     """A mistake of ours; what went wrong stands in the log, not on the page."""
-    handler = asked.scope.get("route_handler")
-    by_link = handler is not None and handler.opt.get("needs") == BY_LINK
-    # The path of a customer's link is its secret.
-    where = asked.scope.get("path_template", "") if by_link else asked.url.path
-    _log.error("the console failed at %s %s", asked.method, where, exc_info=error)
+    _log.error("the console failed at %s %s", asked.method, _where(asked), exc_info=error)
     asked.app.state.tools.metrics.count("background_failures_total")
     if _is_api(asked):
         return _error(500, "an error of ours; the log knows more")
     text = "Something failed on our side. The service's log knows more; nothing was lost."
     return page(asked, "error.html", status=500, title="That failed", text=text)
+
+
+def _where(asked: Asked) -> str:
+    """What the log may know of where something was asked: the path of a customer's link is its secret."""
+    handler = asked.scope.get("route_handler")
+    by_link = handler is not None and handler.opt.get("needs") == BY_LINK
+    return str(asked.scope.get("path_template", "")) if by_link else asked.url.path
 
 
 def _error(status: int, text: str, headers: dict[str, str] | None = None) -> Response[Any]:

@@ -560,6 +560,9 @@ def test_json_of_many_levels_is_the_senders_mistake(house: House, routes: list[R
                 # Some want no body, and do not look at it.
                 assert answer.status_code < 500, route
     assert ann.http.post("/api/v1/bulk", content=b"[" * 100_000, headers=headers).status_code == 400
+    said = [line for line in house.product.said().splitlines() if "asked what cannot be, at POST /api/v1/bulk" in line]
+    assert said
+    assert "[[" not in said[-1]
 
 
 @pytest.mark.parametrize(
