@@ -10,7 +10,6 @@ hop that is not the expected one is handed to the client as it is.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
 import socket
@@ -159,4 +158,3 @@ def running(sink_port: int, processes: int) -> Iterator[tuple[int, dict[str, int
 
 if __name__ == "__main__":
     uvloop.run(_serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])))
-    os._exit(0)

@@ -1,10 +1,10 @@
 """Does a process hold more and more? What is noted of it, and how that is judged.
 
 Caches fill, and allocators keep room that was needed once; both end. So the second half of a run is judged. It is cut
-into ten stretches, and of each the lowest value that it or a later one has is taken: what is under way comes and goes,
-be it for minutes; what is never given back raises the floor. Through these ten goes a straight line (least squares),
-whose slope has a confidence interval (95 %, Student's t with 8 degrees of freedom). With the limit that is put up with
-in an hour there are three answers:
+into ten stretches, and the lowest value of each is taken: what is under way at a moment comes and goes, what is never
+given back raises the floor too. Through these ten goes a straight line (least squares), whose slope has a confidence
+interval (95 %, Student's t with 8 degrees of freedom). With the limit that is put up with in an hour there are three
+answers:
 
     flat      the whole interval lies below the limit
     grows     the whole interval lies above it
@@ -104,10 +104,6 @@ def slope(points: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
         stretch = min(int((x - begin) / width), _STRETCHES - 1) if width else 0
         if stretch not in floors or y < floors[stretch][1]:
             floors[stretch] = x / 60, y
-    lowest = math.inf
-    for stretch in sorted(floors, reverse=True):
-        lowest = min(lowest, floors[stretch][1])
-        floors[stretch] = floors[stretch][0], lowest
     number = len(floors)
     mean_x, mean_y = (sum(column) / number for column in zip(*floors.values(), strict=True))
     if number < _STRETCHES:

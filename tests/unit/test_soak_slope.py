@@ -50,13 +50,10 @@ def test_of_too_few_looks_nothing_is_said() -> None:
         ("memory", made(100_000.0, 0.0, 300.0), "flat"),
         ("memory", made(100_000.0, 3_000.0, 200.0), "flat"),
         ("memory", made(100_000.0, 12_000.0, 500.0), "grows"),
-        ("memory", made(100_000.0, 5_000.0, 1_000.0), "unclear"),
+        ("memory", made(100_000.0, 3_000.0, 4_000.0), "unclear"),
         # What comes and goes is no growth, however much it is; under it a leak is seen all the same.
         ("memory", made(100_000.0, 0.0, 100.0, spikes=60_000.0), "flat"),
         ("memory", made(100_000.0, 12_000.0, 100.0, spikes=60_000.0), "grows"),
-        # What is held for some minutes and then given back.
-        ("memory", [(x, y + 4_000.0 * (42 < x < 50)) for x, y in made(91_000.0, 0.0, 100.0)], "flat"),
-        ("memory", [(x, y + 9_000.0 * (x > 42)) for x, y in made(91_000.0, 0.0, 100.0)], "grows"),
         # Caches that are full by half time.
         ("memory", made(100_000.0, 90_000.0, 300.0, until=30.0), "flat"),
         ("memory", made(20_000.0, 3_000.0, 100.0), "flat"),
