@@ -351,7 +351,7 @@ class TestPatience:
         hop = await world.server("mx.there.test")
         hop.answer(place, NextHop.HANG)
         world.domain("there.test", (10, "mx.there.test"))
-        delivery = world.delivery(patience=0.3)
+        delivery = world.delivery(patience=2.0)  # The second time, all of a session has to fit into it.
         result = await delivery.send(to("b@there.test"), CONTENT)
         assert (words(result), result.reached) == (["OG-SLOW"], False)
         result = await delivery.send(to("b@there.test"), CONTENT)
@@ -366,9 +366,9 @@ class TestPatience:
 
     async def test_who_has_the_whole_message_may_answer_late(self, world: World) -> None:
         hop = await world.server("mx.there.test")
-        hop.answer(".", "250 2.0.0 at last", delay=2.5)
+        hop.answer(".", "250 2.0.0 at last", delay=4.0)
         world.domain("there.test", (10, "mx.there.test"))
-        result = await world.delivery(patience=0.5).send(to("b@there.test"), CONTENT)
+        result = await world.delivery(patience=2.0).send(to("b@there.test"), CONTENT)
         assert [reply.text for reply in result.replies] == ["at last"]
 
 

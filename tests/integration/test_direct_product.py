@@ -115,8 +115,8 @@ def test_what_is_refused_for_now_is_ours_to_try_again(world: World, tmp_path: Pa
 @pytest.mark.long
 def test_a_slow_destination_is_left_to_the_queue(world: World, tmp_path: Path) -> None:
     slow, quick = world.server("slow.test", 1), world.server("quick.test", 2)
-    slow.answer("CONNECT", "220 at last", delay=3.0, times=1)
-    with world.product(tmp_path, patience=0.5) as product, product.client() as client:
+    slow.answer("CONNECT", "220 at last", delay=5.0, times=1)
+    with world.product(tmp_path, patience=2.0) as product, product.client() as client:
         answer = client.submit("anna@shop.test", ["b@slow.test", "b@quick.test"], message("both"))
         assert answer.startswith("250 2.0.0 Ok: queued as ")
         assert [got.recipients for got in quick.messages] == [["b@quick.test"]]

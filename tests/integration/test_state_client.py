@@ -211,7 +211,7 @@ async def test_calls_while_the_server_is_killed_and_started_again(server: Server
 
 async def test_a_hung_server_makes_nobody_wait_twice(server: Server) -> None:
     counts = Counts()
-    state = await State.connect(server.url, timeout=0.1, count=counts)
+    state = await State.connect(server.url, timeout=1.0, count=counts)
     echo = state.script(ECHO)
     await state.call(echo, ["k"], ["a"])
     server.signal(signal.SIGSTOP)
@@ -234,7 +234,7 @@ async def test_a_hung_server_makes_nobody_wait_twice(server: Server) -> None:
 def test_a_busy_loop_is_not_taken_for_a_hung_server(server: Server, run: Callable[..., None]) -> None:
     async def talk() -> None:
         counts = Counts()
-        state = await State.connect(server.url, timeout=0.1, count=counts)
+        state = await State.connect(server.url, timeout=0.5, count=counts)
         echo = state.script(ECHO)
         await state.call(echo, ["k"], ["loaded"])
         replies: list[asyncio.Future[object]] = []
@@ -244,7 +244,7 @@ def test_a_busy_loop_is_not_taken_for_a_hung_server(server: Server, run: Callabl
             replies.append(state.start(echo, ["k"], ["a"]))
             state.push()
             # The answer comes while the loop is busy with another connection for longer than the timeout.
-            time.sleep(0.5)
+            time.sleep(1.0)
 
         loop = asyncio.get_running_loop()
         reading, writing = os.pipe()
@@ -459,7 +459,7 @@ def test_tls_on_both_loops(run: Callable[..., None]) -> None:
 def test_everything_on_uvloop(server: Server) -> None:
     async def talk() -> None:
         counts = Counts()
-        state = await State.connect(server.url, timeout=0.1, count=counts)
+        state = await State.connect(server.url, timeout=1.0, count=counts)
         echo = state.script(ECHO)
         assert len(await asyncio.gather(*(state.call(echo, ["k"], [number]) for number in range(100)))) == 100
         server.signal(signal.SIGSTOP)
