@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, select
 
 from outbound_guard.ledger import tables
 from outbound_guard.ledger.portions import portions
 from outbound_guard.ledger.records import ClassChange
 from outbound_guard.ledger.schema import upsert
 
-_AT_ONCE = 100
+_AT_ONCE = 20
+"""Few: each account is looked up with each sender."""
 
 Row = dict[str, Any]
 
@@ -47,15 +48,16 @@ def class_changes(connection: Connection, records: list[ClassChange]) -> None:
 
 
 def _known(connection: Connection, senders: set[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, float]]:
-    """Class and time of senders, each with its account.
+    """Class and time of senders, each with its account; of some more, whose account and name are both asked about.
 
-    By the whole key, since the sender alone has no index; pair by pair, since SQLite looks through the table for a list
-    of pairs.
+    By two lists, since SQLite looks through the whole table for a list of pairs, and since a condition for each pair is
+    another statement for each number of them: SQLAlchemy keeps every one it has seen, which were tens of megabytes.
     """
-    table, names = tables.sender_class, sorted(senders)
+    table = tables.sender_class
     found: dict[tuple[str, str], tuple[str, float]] = {}
-    for pairs in portions(names, _AT_ONCE):
-        query = select(table).where(or_(*[and_(table.c.account == of, table.c.sender == who) for of, who in pairs]))
+    for pairs in portions(sorted(senders), _AT_ONCE):
+        accounts, names = {account for account, _ in pairs}, {sender for _, sender in pairs}
+        query = select(table).where(table.c.account.in_(accounts), table.c.sender.in_(names))
         for row in connection.execute(query).mappings():
             found[row["account"], row["sender"]] = (row["class"], row["time"])
     return found

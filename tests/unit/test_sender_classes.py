@@ -183,6 +183,22 @@ def test_what_is_known_of_senders_is_found_by_the_key_however_many_there_are(kep
     assert len(class_queries.changes(kept.ledger, "a.test", limit=1000)) == 251, "known, so nothing has changed"
 
 
+def test_any_number_of_senders_is_asked_about_in_one_statement(kept: Books) -> None:
+    """SQLAlchemy keeps each statement it has compiled: one for each number of them filled tens of megabytes."""
+    kept.keep(change("new", NOW))  # Makes the tables.
+    compiled: set[object] = set()
+
+    def note(_: object, __: object, statement: str, ___: object, context: Any, ____: object) -> None:
+        if statement.startswith("SELECT") and "sender_class" in statement:
+            compiled.add(context.compiled)
+
+    with kept.ledger.connection() as connection:
+        event.listen(connection, "before_cursor_execute", note)
+        for number in range(1, 45):
+            class_storing.class_changes(connection, [change("new", NOW, f"m{n}@a.test") for n in range(number)])
+    assert len(compiled) == 1
+
+
 async def test_a_process_hears_of_what_others_found(kept: Books) -> None:
     classes = SenderClasses()
     look = class_news(kept.ledger, classes)
