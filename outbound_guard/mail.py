@@ -11,6 +11,8 @@ import msgspec
 
 LARGE = 1_048_576
 """Octets of a message from which on work on all of it is done in a thread, in steps of so many: nobody waits for it."""
+_STEP = 4_096
+"""Octets that are searched at a time for a line that begins with a dot."""
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [one + two for one in _BASE32 for two in _BASE32]
 
@@ -203,6 +205,20 @@ def without_fields(content: bytes, header_end: int, names: Iterable[str]) -> lis
         kept = field.end()
     pieces.append(content[kept:])
     return [piece for piece in pieces if piece]
+
+
+def dotted_line(content: bytes) -> int:
+    """Where the first CRLF dot stands, which RFC 5321 4.5.2 has a meaning for; -1 if no line begins with a dot.
+
+    From one dot to the next: one octet is found many times as fast as three, and an attachment in base64 has no dot.
+    """
+    dot = content.find(b".")
+    while dot >= 0:
+        found = content.find(b"\r\n.", max(dot - 2, 0), dot + _STEP)
+        if found >= 0:
+            return found
+        dot = content.find(b".", dot + _STEP)
+    return -1
 
 
 def domain_of(address: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from outbound_guard.mail import LARGE, Envelope
+from outbound_guard.mail import LARGE, Envelope, dotted_line
 from outbound_guard.reply import Reply
 
 BAD_SENDER = Reply(501, "5.1.7", "OG-ADDRESS the sender's address cannot be sent on")
@@ -146,7 +146,7 @@ def framed(content: Sequence[bytes]) -> list[bytes]:
         if piece:
             pieces.append(piece)
             # The dot of CRLF dot stands first in its piece, or second behind the LF, or the three stand in one piece.
-            dots = dots or _begins_lines_with_dots(piece) or piece[0] == 0x2E or piece[:2] == b"\n."
+            dots = dots or dotted_line(piece) >= 0 or piece[0] == 0x2E or piece[:2] == b"\n."
     if dots and sum(map(len, pieces)) > LARGE:
         pieces = list(_stuffed(pieces))
     elif dots:
@@ -167,13 +167,6 @@ def _stuffed(pieces: Sequence[bytes]) -> Iterator[bytes]:
             window = before + piece[start : start + LARGE]
             yield window.replace(b"\r\n.", b"\r\n..")[2:]
             before = window[-2:]
-
-
-def _begins_lines_with_dots(piece: bytes) -> bool:
-    """True if CRLF dot stands in it."""
-    if len(piece) <= LARGE:
-        return b"\r\n." in piece
-    return any(piece.find(b"\r\n.", start, start + LARGE + 2) >= 0 for start in range(0, len(piece), LARGE))
 
 
 def _path(address: str) -> bytes | None:

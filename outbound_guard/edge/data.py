@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 from typing import Literal
 
-from outbound_guard.edge.room import KEPT, Full, Overflow, Room
+from outbound_guard.edge.room import Full, Overflow, Room
+from outbound_guard.mail import LARGE, dotted_line
 
 _END = b"\r\n.\r\n"
 
@@ -52,7 +53,7 @@ class DataReader:
         last = self._last
         window = last + chunk
         # Only a line that starts with a dot can be stuffed or end the message.
-        dot = window.find(b"\r\n.")
+        dot = dotted_line(window)
         end = window.find(_END, dot) if dot >= 0 else -1
         if end >= 0:
             end += len(_END)
@@ -89,7 +90,7 @@ class DataReader:
             if room is not None:
                 self._charged += octets
                 room.used += octets
-                if (self._charged > KEPT or room.used > room.most) and room.folder is not None:
+                if (self._charged > LARGE or room.used > room.most) and room.folder is not None:
                     self._to_disk()
         if self._endings.newlines not in (None, "\r\n"):
             self.fault = "line_end"

@@ -1,6 +1,6 @@
 """Room for messages: how many octets of them the sessions of a process may hold, and where large ones wait.
 
-Small messages stay in memory while they arrive. What grows beyond `KEPT` goes to disk, into a file without a name that
+Small messages stay in memory while they arrive. What grows beyond `LARGE` goes to disk, into a file without a name that
 vanishes with the process, and is read back when it is this message's turn: as many are worked on at a time as fit into
 the budget. Beyond the budget new messages are answered 452, and those that arrive already go to disk at any size.
 """
@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from outbound_guard.edge.data import DataReader
 
-KEPT = 262_144
-"""Octets of an arriving message that stay in memory, unless there are too many of all."""
 _COPIES = 3
 """A large message stands in memory so many times at most: as it came, without fields, and in wire form with dots."""
 _LOOK = 16_777_216

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outbound_guard.delivery.wire import BAD_RECIPIENT, BAD_SENDER, NO_SMTPUTF8, Extensions, Mail, framed
-from outbound_guard.mail import Envelope
+from outbound_guard.mail import Envelope, dotted_line
 
 ALL = Extensions(pipelining=True, size=True, eight_bit=True, smtputf8=True)
 NONE = Extensions()
@@ -22,6 +22,16 @@ def read_by_lines(wire: bytes) -> tuple[bytes, bytes]:
             return b"".join(content), b"\r\n".join(lines[number + 1 :])
         content.append((line[1:] if line.startswith(b".") else line) + b"\r\n")
     raise AssertionError("the message does not end")
+
+
+stretches = st.sampled_from(
+    [b"\r\n.", b"\r\n", b"\n.", b"\r", b".", b"x" * 4093, b"x" * 4094, b"x" * 4095, b"x" * 9000]
+)
+
+
+@given(st.lists(stretches).map(b"".join))
+def test_a_line_with_a_dot_is_found_in_steps_as_at_once(content: bytes) -> None:
+    assert dotted_line(content) == content.find(b"\r\n.")
 
 
 pieces = st.lists(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"a", b"\r\n.", b""])).map(b"".join))

@@ -11,6 +11,7 @@ import pytest
 from outbound_guard.edge import room as module
 from outbound_guard.edge.data import DataReader
 from outbound_guard.edge.room import Full, Room, brought_back
+from outbound_guard.mail import LARGE
 from tests.live_edge import Client, LiveEdge, until
 
 BEGIN = b"EHLO a\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\n"
@@ -34,7 +35,7 @@ async def begun(edge: LiveEdge, sender: bytes = b"a") -> Client:
     return client
 
 
-@pytest.mark.parametrize("octets", [300_000, 1_000_000, 5_000_000])
+@pytest.mark.parametrize("octets", [1_100_000, 5_000_000])
 @pytest.mark.parametrize("step", [1_000_000, 65_536, 4_099])
 def test_what_went_to_disk_comes_back(tmp_path: Path, octets: int, step: int) -> None:
     room = Room(10_000_000, tmp_path)
@@ -43,7 +44,7 @@ def test_what_went_to_disk_comes_back(tmp_path: Path, octets: int, step: int) ->
     reader = DataReader(10_000_000, room)
     done = False
     for start in range(0, len(stream), step):
-        assert len(reader._content) <= module.KEPT + step
+        assert len(reader._content) <= LARGE + step
         if done := reader.feed(stream[start : start + step]):
             break
     assert done
@@ -85,10 +86,10 @@ def test_beyond_the_budget_everything_goes_to_disk(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", ["line_end", "size"])
 def test_what_is_refused_is_not_kept(tmp_path: Path, fault: str) -> None:
     room = Room(10_000_000, tmp_path)
-    reader = DataReader(600_000, room)
-    reader.feed(b"x" * 500_000)
+    reader = DataReader(LARGE + 200_000, room)
+    reader.feed(b"x" * (LARGE + 1))
     assert room.on_disk
-    reader.feed(b"\n" if fault == "line_end" else b"x" * 200_000)
+    reader.feed(b"\n" if fault == "line_end" else b"x" * 300_000)
     assert (reader.fault, room.used, room.on_disk) == (fault, 0, 0)
     assert reader.feed(b"\r\n.\r\n")
     reader.close()
@@ -103,7 +104,7 @@ def test_no_room_on_the_disk_is_no_lost_message(tmp_path: Path, trouble: str) ->
     if trouble == "gone":
         folder.rmdir()
     reader = DataReader(10_000_000, room)
-    assert not reader.feed(b"x" * 500_000)
+    assert not reader.feed(b"x" * (LARGE + 1))
     assert reader.fault == "full"
     assert reader.feed(b"\r\n.\r\nNOOP\r\n")
     assert (reader.fault, reader.rest, room.used) == ("full", b"NOOP\r\n", 0)
@@ -160,7 +161,7 @@ async def test_one_that_is_given_up_just_as_its_turn_comes_gives_it_back() -> No
 async def test_a_file_that_cannot_be_read_is_our_fault(tmp_path: Path) -> None:
     room = Room(10_000_000, tmp_path)
     reader = DataReader(10_000_000, room)
-    assert reader.feed(wire(content(500_000)))
+    assert reader.feed(wire(content(1_200_000)))
     assert reader.overflow is not None
     os.ftruncate(reader.overflow._file.fileno(), 1000)
     with pytest.raises(OSError, match="shorter"):
@@ -173,7 +174,7 @@ async def test_a_file_that_cannot_be_read_is_our_fault(tmp_path: Path) -> None:
 async def test_large_messages_are_accepted_one_after_the_other(tmp_path: Path) -> None:
     async with LiveEdge(tmp_path, SMALL) as edge:
         clients = [await begun(edge, b"slow") for _ in range(4)]
-        messages = [content(500_000 + 20 * number) for number in range(4)]
+        messages = [content(1_200_000 + 20 * number) for number in range(4)]
         for client, message in zip(clients, messages, strict=True):
             client.send(wire(message))
         await edge.accepting.wait()
@@ -192,7 +193,7 @@ async def test_beyond_the_budget_data_is_put_off(tmp_path: Path) -> None:
     async with LiveEdge(tmp_path, SMALL) as edge:
         early = await begun(edge)
         busy = await begun(edge, b"slow")
-        busy.send(wire(content(500_000)))
+        busy.send(wire(content(1_200_000)))
         await edge.accepting.wait()
         late = await Client.connect(edge)
         late.send(BEGIN + b"DATA\r\n")
@@ -216,7 +217,7 @@ async def test_beyond_the_budget_data_is_put_off(tmp_path: Path) -> None:
 async def test_a_client_that_vanishes_leaves_nothing_behind(tmp_path: Path) -> None:
     async with LiveEdge(tmp_path, SMALL) as edge:
         client = await begun(edge)
-        client.send(content(700_000))
+        client.send(content(1_400_000))
         room = edge.sessions.room
         await until(lambda: room.on_disk)
         client.writer.transport.abort()
@@ -228,7 +229,7 @@ async def test_no_room_on_the_disk_is_said(tmp_path: Path) -> None:
     async with LiveEdge(tmp_path, SMALL) as edge:
         edge.sessions.room._free_bytes = 2**60
         client = await begun(edge)
-        client.send(wire(content(700_000)) + b"NOOP\r\n")
+        client.send(wire(content(1_400_000)) + b"NOOP\r\n")
         assert (await client.reply()).startswith("452 4.3.1 ")
         assert (await client.reply()).startswith("250 ")
         assert edge.counts["smtp_messages_refused_total", "full"] == 1
