@@ -22,9 +22,10 @@ _log = logging.getLogger(__name__)
 
 VARIABLE = "OUTBOUND_GUARD_CHILD"
 """Environment variable with what a child must know, as JSON; see `Setting.environment`."""
-_FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
-"""For glibc, unless somebody has set it. Otherwise nearly every thread gets a heap of its own, and each keeps the most
-that it was ever asked for: what is done in turn by many threads is then paid for many times."""
+_HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "4194304", "MALLOC_TRIM_THRESHOLD_": "4194304"}
+"""For glibc, unless somebody has set it. One heap: otherwise nearly every thread gets its own, and each keeps the most
+that it was ever asked for. What is free at its end goes back beyond 4 MB: glibc begins with 128 kB, so that the octets
+of a message are given back and asked for again page by page, and raises that to 64 MB with what it sees."""
 _PAUSE = (0.1, 5.0)
 """Seconds until a child that ended unasked is started again: first and longest."""
 _STEADY = 10.0
@@ -65,7 +66,7 @@ class Setting(msgspec.Struct, frozen=True):
             "slot": slot,
             "parent": os.getpid(),
         }
-        return {**_FEW_ARENAS, **os.environ, VARIABLE: json.dumps(told)}
+        return {**_HEAP, **os.environ, VARIABLE: json.dumps(told)}
 
 
 class Child:

@@ -113,14 +113,16 @@ def test_refusals_of_the_whole_world_are_not_remembered() -> None:
     assert len(inspect.getclosurevars(note).nonlocals["noted"]) <= 10_000
 
 
-@pytest.mark.parametrize(("own", "told"), [("", "2"), ("7", "7")])
-def test_a_process_has_few_heaps(own: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("own", "told"), [("", "1"), ("7", "7")])
+def test_a_process_has_one_heap_unless_told_otherwise(own: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing: Any = lambda *_: None  # noqa: E731
     monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
     if own:
         monkeypatch.setenv("MALLOC_ARENA_MAX", own)
     setting = Setting(("guard",), Path("x.toml"), Path("run"), {}, "", nothing, nothing)
-    assert setting.environment("relay", "relay-0", 3)["MALLOC_ARENA_MAX"] == told
+    environment = setting.environment("relay", "relay-0", 3)
+    assert environment["MALLOC_ARENA_MAX"] == told
+    assert environment["MALLOC_TRIM_THRESHOLD_"] == environment["MALLOC_MMAP_THRESHOLD_"] == "4194304"
 
 
 @pytest.mark.usefixtures("uncollected")
