@@ -58,7 +58,7 @@ async def server() -> AsyncIterator[ListServer]:
 async def ask(
     server: ListServer, subjects: Iterable[str], *lists: Dnsbl, keys: dict[str, str] | None = None
 ) -> dict[tuple[str, str], Listing]:
-    questions = Questions([server.address], seconds=0.2, lifetime=0.4)
+    questions = Questions([server.address], seconds=1.0, lifetime=2.0)
     lists = lists or tuple(Dnsbl(zone=zone) for zone in server.zones)
     asking = Asking(
         Lists(lists, keys or {}), questions, VirtualClock(1000.0), per_second=5000, per_second_per_list=5000

@@ -141,7 +141,7 @@ async def test_one_server_forgets_the_scripts(state: State, servers: Servers) ->
 
 async def test_one_server_hangs_and_the_others_answer(servers: Servers, url: str) -> None:
     counts = Counts()
-    state = await State.connect(url, timeout=0.3, count=counts)
+    state = await State.connect(url, timeout=1.0, count=counts)
     push = state.script(PUSH)
     there = {slot_of(f"h{number}") // 5462: f"h{number}" for number in range(100)}
     servers.nodes[2].signal(signal.SIGSTOP)
