@@ -51,7 +51,7 @@ def _known(connection: Connection, senders: set[tuple[str, str]]) -> dict[tuple[
     """Class and time of senders, each with its account; of some more, whose account and name are both asked about.
 
     By two lists, since SQLite looks through the whole table for a list of pairs, and since a condition for each pair is
-    another statement for each number of them: SQLAlchemy keeps every one it has seen, which were tens of megabytes.
+    another statement for each number of them, which SQLAlchemy would all keep.
     """
     table = tables.sender_class
     found: dict[tuple[str, str], tuple[str, float]] = {}

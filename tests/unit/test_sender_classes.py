@@ -184,7 +184,7 @@ def test_what_is_known_of_senders_is_found_by_the_key_however_many_there_are(kep
 
 
 def test_any_number_of_senders_is_asked_about_in_one_statement(kept: Books) -> None:
-    """SQLAlchemy keeps each statement it has compiled: one for each number of them filled tens of megabytes."""
+    """SQLAlchemy keeps each statement it has compiled, and one for each number of them is much memory."""
     kept.keep(change("new", NOW))  # Makes the tables.
     compiled: set[object] = set()
 
