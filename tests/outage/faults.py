@@ -30,7 +30,9 @@ from tests.product import Hops, Product, message, until
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 """Debian package `faketime`: gives the product a clock that can be set."""
-_DISK = "400m"
+_DISK = "600m"
+_REST = 0.1
+"""Seconds that a sender rests after each message: at full speed the disk would be full long before its fault's turn."""
 _LATEST = 180.0
 """Seconds until mail must go straight through again, and after the last fault until everything must have arrived."""
 
@@ -233,6 +235,7 @@ def _redis(house: House) -> Iterator[Callable[[str], bytes]]:
 
 def run(house: House, names: list[str]) -> list[str]:
     """Every fault in its turn; what went wrong."""
+    house.load.pause = _REST
     house.hops.call(house.load.start())
     try:
         for name in names:
