@@ -11,6 +11,14 @@ import msgspec
 
 LARGE = 1_048_576
 """Octets of a message from which on work on all of it is done in a thread, in steps of so many: nobody waits for it."""
+MAX_HEADER = 524_288
+"""Octets of a header section that are read; the edge takes no message with a longer one."""
+MOST_FIELDS = 2_000
+"""Fields of a header section that are read; the edge takes no message with more. Honest mail has below 200."""
+_LONG_HEADER, _LONGEST_VALUE = 65_536, 65_536
+"""In a header section of more octets than the first, a value is cut to so many characters as the second."""
+# A name without its colon, at the end of a line that goes on: RFC 5322 2.2 and 4.5.8 fold no field there.
+_FOLDED_NAME = re.compile(rb"^[^:\r\n \t][^:\r\n]*(?:\r\n[ \t][^\r\n]*)+", re.M)
 _STEP = 4_096
 """Octets that are searched at a time for a line that begins with a dot."""
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -149,27 +157,38 @@ class Headers:
     __slots__ = ("_first", "end", "fields")
 
     def __init__(self, content: bytes) -> None:
-        """Read the header of `content`, up to the first empty line; lines that are no field are left out."""
+        """Read the header of `content`, up to the first empty line; lines that are no field are left out.
+
+        A field is what `without_fields` takes out, and what mail servers take for one: an ASCII name and a colon on one
+        line. More than `MAX_HEADER` octets or `MOST_FIELDS` lines are not read.
+        """
         if content[:2] == b"\r\n":
             stop, self.end = 0, 2
         else:
-            stop = content.find(b"\r\n\r\n")
+            stop = content.find(b"\r\n\r\n", 0, MAX_HEADER)
             self.end = stop + 4
             if stop < 0:
-                stop = self.end = len(content)
+                stop = min(len(content), MAX_HEADER)
+                end = content.find(b"\r\n\r\n", max(stop - 3, 0))
+                self.end = end + 4 if end >= 0 else len(content)
         head = content[:stop]
         if b"\r\n " in head or b"\r\n\t" in head:
-            # RFC 5322 2.2.3: unfolding removes the CRLF, the white space stays.
-            head = head.replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t")
+            unfolded = _unfolded(head)
+            if b" :" in unfolded or b"\t:" in unfolded:
+                unfolded = _unfolded(_FOLDED_NAME.sub(b"", head))
+            head = unfolded
         try:
             text = head.decode("utf-8")
         except UnicodeDecodeError:
             text = head.decode("latin-1")
+        # In lower case some letter beyond ASCII would become one of ASCII.
         self.fields: list[tuple[str, str]] = [
             (name.rstrip(" \t").lower(), value.strip(" \t"))
-            for name, colon, value in [line.partition(":") for line in text.split("\r\n")]
-            if colon
+            for name, colon, value in [line.partition(":") for line in text.split("\r\n", MOST_FIELDS)[:MOST_FIELDS]]
+            if colon and name.isascii()
         ]
+        if stop > _LONG_HEADER:
+            self.fields = [(name, value[:_LONGEST_VALUE]) for name, value in self.fields]
         # Of several fields of one name the last in this order, which is the first, stays.
         self._first = dict(reversed(self.fields))
 
@@ -188,6 +207,11 @@ class Headers:
     def all(self, name: str) -> Iterator[str]:
         """The values of all fields of that name, top to bottom. `name` is in lower case."""
         return (value for field, value in self.fields if field == name)
+
+
+def _unfolded(head: bytes) -> bytes:
+    """RFC 5322 2.2.3: unfolding removes the CRLF, the white space stays."""
+    return head.replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t")
 
 
 def without_fields(content: bytes, header_end: int, names: Iterable[str]) -> list[bytes]:

@@ -70,6 +70,11 @@ SHUTTING_DOWN = Reply(421, "4.3.2", "OG-STOP restarting, please try again")
 NO_NEXT_HOP = Reply(451, "4.4.1", "OG-NEXTHOP no next hop can be reached")
 
 
+def not_as_it_wants(said: Reply) -> Reply:
+    """A smarthost refuses our login or a command, which is ours to mend (RFC 3463 3.4, X.3.5); `said`: its answer."""
+    return Reply(451, "4.3.5", f"OG-SETUP the next hop wants to be spoken to otherwise; it said: {said}")
+
+
 def queued(id_: str) -> Reply:
     """The message is safe in the spool and will be delivered."""
     return Reply(250, "2.0.0", f"Ok: queued as {id_}")

@@ -18,6 +18,8 @@ _LOGIN_FORMS: dict[str, Callable[[str], tuple[str, str] | None]] = {
     "x-authenticated-sender": forms.authenticated_sender,
     "x-get-message-sender-via": forms.sender_via,
 }
+_AT_EACH_END = 10
+"""Fields of one name that are read."""
 COMPANIONS = frozenset({"received", "x-antiabuse", "x-php-script", "x-source-dir", "x-forwarded-for"})
 """Fields that are read beside those that the rules name."""
 
@@ -50,22 +52,27 @@ def login_reader(header: str, pattern: str) -> Callable[[Seen], list[str]]:
         search = re.compile(pattern).search
 
         def by_pattern(seen: Seen) -> list[str]:
-            matches = (search(value, 0, 2000) for value in seen.fields[header][:20])
+            matches = (search(value) for value in _ends(seen.fields[header]))
             return [name for match in matches if match and match[1] and (name := forms.mailbox_or_word(match[1]))]
 
         return by_pattern
     form = _LOGIN_FORMS.get(header)
     if form is None:
-        return lambda seen: [name for value in seen.fields[header][:20] if (name := forms.auth_user(value))]
+        return lambda seen: [name for value in _ends(seen.fields[header]) if (name := forms.auth_user(value))]
 
     def with_host(seen: Seen) -> list[str]:
-        pairs = [pair for value in seen.fields[header][:20] if (pair := form(value))]
+        pairs = [pair for value in _ends(seen.fields[header]) if (pair := form(value))]
         if len(pairs) > 1 and any(host == seen.received.by for host, _ in pairs):
             # A message sent on keeps the field of the host that it first came from; that one is no lie, only old.
             pairs = [pair for pair in pairs if pair[0] == seen.received.by]
         return [name for _, name in pairs]
 
     return with_host
+
+
+def _ends(values: list[str]) -> list[str]:
+    """The first and the last of many: a server writes its own on top or at the end, whatever was there before."""
+    return values if len(values) <= 2 * _AT_EACH_END else [*values[:_AT_EACH_END], *values[-_AT_EACH_END:]]
 
 
 def script_of(header: str, value: str) -> tuple[int | None, str, str | None]:

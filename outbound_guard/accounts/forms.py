@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import socket
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import TypeVar
 
 import msgspec
 
@@ -16,14 +18,31 @@ LONGEST = 254
 """Characters of a name; RFC 5321 4.5.3.1.3 leaves an address as many."""
 _MEMO = 10_000
 """The same accounts send again and again: so many readings of each form are remembered."""
-_LONGEST_VALUE = 2000
-"""A longer header value is cut: no server writes one, and no pattern shall run over it."""
+LONGEST_VALUE = 2000
+"""Characters of a header value that are read: no server writes more, and no pattern is to run over it. `identity` cuts
+them before anybody reads them."""
+_REMEMBERED = 400
+"""Characters of a value that are remembered; no form takes more into account."""
 
 # A colon in the local part would let an address pose as `server/uid:script`, a brace would break Redis hash tags.
 _ADDRESS = re.compile(r"[^\s@:;,\"<>(){}\[\]\\]{1,64}@\w(?:[\w.-]*\w)?")
 _WORD = re.compile(r"\w[\w.+-]{0,63}")
 _DOMAIN = re.compile(r"\w(?:[\w-]*\w)?(?:\.\w(?:[\w-]*\w)?)+")
 _UNSAFE = re.compile(r"[\s{}<>\"'\\@:;,|]|[^\x20-\x7e]")
+
+_Result = TypeVar("_Result")
+
+
+def _remember(read: Callable[[str], _Result]) -> Callable[[str], _Result]:
+    """`read`, with the readings of the last values kept: short ones, or a client could fill the memory with them."""
+    remembered = lru_cache(maxsize=_MEMO)(read)
+
+    @wraps(read)
+    def reading(text: str) -> _Result:
+        return remembered(text[:_REMEMBERED])
+
+    return reading
+
 
 AUTHENTICATED, LOCAL, NETWORK, UNKNOWN = "authenticated", "local", "network", "unknown"
 
@@ -70,7 +89,7 @@ def received(value: str) -> Received:
     Only the part in front of the first `<` is read: behind it stand envelope addresses, the client's own words.
     """
     end = value.find("<")
-    end = min(end if end >= 0 else len(value), _LONGEST_VALUE)
+    end = end if end >= 0 else len(value)
     begin = _FROM.match(value, 0, end)
     if begin is None:
         found = _PICKED_UP.match(value, 0, end)
@@ -103,7 +122,7 @@ def received(value: str) -> Received:
     return Received(how=how, by=host, peer=outside_address(peer[1]) if peer else None, login=login)
 
 
-@lru_cache(maxsize=_MEMO)
+@_remember
 def outside_address(text: str) -> str | None:
     """`text` if it is an IP address that is not the server's own; webmail submits from 127.0.0.1 and says nothing."""
     try:
@@ -120,7 +139,7 @@ def safe(text: str) -> bool:
     return 0 < len(text) <= LONGEST and text.isprintable() and " " not in text and "{" not in text and "}" not in text
 
 
-@lru_cache(maxsize=_MEMO)
+@_remember
 def address(text: str) -> str | None:
     """`user@domain` in lower case; None for anything else, also for quoted local parts and address literals."""
     text = text.strip("<> \t").lower()
@@ -133,14 +152,14 @@ def word(text: str) -> str | None:
     return text if _WORD.fullmatch(text) and text.isprintable() else None
 
 
-@lru_cache(maxsize=_MEMO)
+@_remember
 def domain(text: str) -> str | None:
     """A domain name in lower case, or None."""
     text = text.strip().rstrip(".").lower()
     return text if len(text) <= 253 and _DOMAIN.fullmatch(text) and text.isprintable() else None
 
 
-@lru_cache(maxsize=_MEMO)
+@_remember
 def mailbox_or_word(text: str) -> str | None:
     """A login as servers write it: `user@domain`, cPanel's `user+domain` and `user%domain`, or a bare name."""
     if "@" in text:
@@ -152,7 +171,7 @@ def mailbox_or_word(text: str) -> str | None:
     return word(text.strip())
 
 
-@lru_cache(maxsize=_MEMO)
+@_remember
 def path(text: str) -> str | None:
     """A script's file or path, made safe: what could not stand in a key becomes `_`; at most 100 characters."""
     text = _UNSAFE.sub("_", text.strip())[:100]
@@ -176,7 +195,7 @@ _SENDER_VIA = re.compile(r"(\S+):\s+([^:]{1,100}):\s+(\S+)")
 
 def sender_via(value: str) -> tuple[str, str] | None:
     """(host, login) from cPanel's X-Get-Message-Sender-Via, `host: METHOD: login` or `...: login/how confirmed`."""
-    found = _SENDER_VIA.match(value[:_LONGEST_VALUE])
+    found = _SENDER_VIA.match(value)
     name = mailbox_or_word(found[3].partition("/")[0]) if found else None
     return (found[1].lower(), name) if found and name else None
 
@@ -184,7 +203,7 @@ def sender_via(value: str) -> tuple[str, str] | None:
 _PHP_SCRIPT = re.compile(r"(\d{1,10}):\s?([^(]{1,300})")
 
 
-@lru_cache(maxsize=_MEMO)
+@_remember
 def php_originating_script(value: str) -> tuple[int, str] | None:
     """(uid, file) from PHP's X-PHP-Originating-Script, `1012:mail.php` or `1012:mail.php(3) : eval()'d code`."""
     found = _PHP_SCRIPT.match(value)
@@ -200,10 +219,10 @@ def php_script(value: str) -> tuple[str, str] | None:
 
     Whatever follows the script's name (PATH_INFO) is cut off: visitors of the page choose it.
     """
-    return _site_and_path(value.partition(" for ")[0].strip()[:_LONGEST_VALUE])
+    return _site_and_path(value.partition(" for ")[0].strip())
 
 
-@lru_cache(maxsize=_MEMO)
+@_remember
 def _site_and_path(place: str) -> tuple[str, str] | None:
     host, slash, rest = place.partition("/")
     site = domain(host)
@@ -218,11 +237,11 @@ _ARGUMENT = re.compile(r"(?:^|\s)(\S{1,300}\.(?:php\d?|phtml|pl|cgi|py|sh))(?=\s
 
 def source_args(value: str) -> str | None:
     """The script in cPanel's X-Source-Args, `/usr/bin/php /home/anna/public_html/x.php`; None if it names none."""
-    found = _ARGUMENT.search(value[:_LONGEST_VALUE])
+    found = _ARGUMENT.search(value)
     return path(found[1]) if found else None
 
 
-@lru_cache(maxsize=_MEMO)
+@_remember
 def source_dir(value: str) -> tuple[str, str] | None:
     """(domain, directory) from cPanel's X-Source-Dir, `example.com:/public_html/blog`."""
     site, colon, place = value.partition(":")
@@ -233,7 +252,7 @@ def source_dir(value: str) -> tuple[str, str] | None:
 _CALLER = re.compile(r"Originator/Caller UID/GID - \[(\d{1,10}) \d{1,10}\]")
 
 
-@lru_cache(maxsize=_MEMO)
+@_remember
 def caller_uid(value: str) -> int | None:
     """The uid of the calling program in cPanel's X-AntiAbuse; None for the other four and for 47 (Exim itself)."""
     found = _CALLER.match(value)

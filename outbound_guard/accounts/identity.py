@@ -83,6 +83,7 @@ class Identifier:
             wanted = self._wanted
             for name, value in headers.fields:
                 if name in wanted:
+                    value = value[: forms.LONGEST_VALUE]
                     if name in fields:
                         fields[name].append(value)
                     else:

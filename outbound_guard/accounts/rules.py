@@ -178,8 +178,8 @@ class Rules:
         def apply(seen: Seen) -> Sender | None:
             value, received = seen.fields["received"][0], seen.received
             # What follows the first `<` are envelope addresses: the client chooses them, so they prove nothing.
-            end = value.find("<", 0, 2000)
-            found = search(value, 0, end if end >= 0 else 2000)
+            end = value.find("<")
+            found = search(value, 0, end if end >= 0 else len(value))
             if not found or not found[1]:
                 return None
             server = seen.server or server_of(seen)

@@ -20,6 +20,7 @@ from outbound_guard.config.reading import Mistake
 from outbound_guard.config.settings import Config, Scanner
 from outbound_guard.config.state_url import check_state
 from outbound_guard.config.values import HOST, endpoint, ip_address, network_list, numbers, positive, resolver_address
+from outbound_guard.mail import MAX_HEADER
 
 
 def check(config: Config) -> None:
@@ -36,6 +37,8 @@ def check(config: Config) -> None:
     positive("limits", config.limits, "idle_seconds", "data_seconds", "errors", "auth_tries", "hops", "commands")
     if config.limits.header_size < 16_384:
         raise Mistake("limits.header_size", f"{config.limits.header_size} is too small for real mail; at least 16384")
+    if config.limits.header_size > MAX_HEADER:
+        raise Mistake("limits.header_size", f"{config.limits.header_size} is too large; at most {MAX_HEADER}")
     if config.limits.memory < 1_048_576:
         raise Mistake("limits.memory", f"{config.limits.memory} is too small; at least 1048576")
     if config.limits.message_size < 65_536:

@@ -76,7 +76,7 @@ class Limits(Table, frozen=True):
     """Octets of messages in memory, for each relay process. Large ones go to disk while they arrive; beyond it new ones
     are answered 452."""
     header_size: int = 524_288
-    """Octets of a message's header section."""
+    """Octets of a message's header section; at most 524288. With more than 2,000 fields it is refused at any size."""
     commands: int = 200
     """Commands in a row that bring no message nearer (EHLO, RSET, NOOP, VRFY ...) until the session is closed."""
     idle_seconds: float = 300.0

@@ -17,7 +17,7 @@ DEFECTS: Final[dict[str, str]] = {
     "control_in_header": "the header holds control characters",
     "raw_8bit_header": "the header holds octets that are neither ASCII nor UTF-8",
     "header_too_long": "a header line is longer than 998 octets",
-    "header_block_too_long": "the header is longer than 64 kB; the rest was not read",
+    "header_block_too_long": "the header is longer than 64 kB",
     "duplicate_header:from": "there are several From fields",
     "duplicate_header:subject": "there are several Subject fields",
     "duplicate_header:to": "there are several To fields",
@@ -54,5 +54,6 @@ DEFECTS: Final[dict[str, str]] = {
     "html_form": "the HTML holds a form",
     "html_frame": "the HTML loads another page or object",
     "html_refresh": "the HTML sends the reader on to another page",
+    "html_deep": "the elements of the HTML lie too deep within each other; its tags were not read",
     "html_too_long": "the HTML was not read to its end",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
 
 import msgspec
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
@@ -21,6 +22,11 @@ MAX_STYLED = 400
 MAX_HIDDEN = 60
 """Hidden elements that are taken out once there is enough hidden text."""
 
+_DEEPEST = 500
+"""Elements within each other. The parser asks all around a new one, so its time grows with the square of the depth."""
+_MANY_TAGS = 3_000
+"""Tags of a source; fewer are never deep enough to hold anybody up."""
+
 # A space before what a browser shows as a new line or cell, so that words on both sides stay apart;
 # elements within a line (b, span, font) do not part words: `V<b></b>iagra` reads as one word.
 _LINES = re.compile(r"<(?=/?(?:[pPdDtThHlLoO]|[bB][rRlL]|[uU][lL]|[cC][eE]|[sS][eE]|[aA][rR]))")
@@ -30,6 +36,10 @@ _STYLE_SINGLE = re.compile(r"style='([^']{0,600})")
 _TAGS = re.compile(r"<(script|style|template|title|noscript|img|table)\b")
 _DANGEROUS = re.compile(r"<(script|form|input|iframe|object|embed|meta)\b")
 _REFRESH = re.compile(r"<meta\b[^>]{0,300}http-equiv\s{0,9}=\s{0,9}[\"']?refresh")
+_OPEN_OR_CLOSE = re.compile(r"<(/?)([a-z][a-z0-9]*)")
+_EMPTY = "area base br col embed hr img input link meta param source track wbr"
+_ENDED_BY_THE_NEXT = "p li dt dd tr td th thead tbody tfoot option optgroup"
+_NEVER_DEEP = frozenset(f"{_EMPTY} {_ENDED_BY_THE_NEXT}".split())
 _FRAMES = frozenset(("iframe", "object", "embed"))
 _SOURCE = 16_000
 """Characters of the source, styles left out, of which `source_text` reads the text."""
@@ -123,6 +133,8 @@ def _on_colour(node: LexborNode) -> bool:
 def defects(lower: str, *, cut: bool = False) -> list[str]:
     """What is dangerous in a source in lower case, read without building its tree. `cut`: it was cut off before."""
     found = ["html_too_long"] if cut or len(lower) > HTML_LIMIT else []
+    if _deep(lower[:HTML_LIMIT]):
+        found.append("html_deep")
     tags = set(_DANGEROUS.findall(lower[:HTML_LIMIT]))
     if "script" in tags:
         found.append("html_script")
@@ -155,17 +167,45 @@ def without_tags(source: str) -> str:
     return " ".join([first, *[piece.partition(">")[2] for piece in rest]])
 
 
+def _deep(source: str) -> bool:
+    """True if the elements of a source lie within each other deeper than `_DEEPEST`."""
+    if source.count("<") < _MANY_TAGS:
+        return False
+    around: list[str] = []
+    times: Counter[str] = Counter()
+    for closes, name in _OPEN_OR_CLOSE.findall(source.lower()):
+        if not closes:
+            if name not in _NEVER_DEEP:
+                around.append(name)
+                times[name] += 1
+                if len(around) > _DEEPEST:
+                    return True
+        elif times[name]:
+            while True:
+                last = around.pop()
+                times[last] -= 1
+                if last == name:
+                    break
+    return False
+
+
 def see(source: str) -> View:
-    """Read `source`; never raises."""
+    """Read `source`; never raises. Of one whose elements lie too deep within each other the tags are cut out."""
     source = source[:HTML_LIMIT]
     if "\0" in source:
         source = source.replace("\0", "")
+    if _deep(source):
+        return _without_tree(source)
     try:
         tree = LexborHTMLParser(_LINES.sub(" <", source), options=_PLAIN_OPTIONS)
         return _read(tree, source)
     except (RuntimeError, ValueError, MemoryError, UnicodeError):
-        # The parser gives up on a few inputs; then the tags are cut out by hand.
-        return View(without_tags(source)[:TEXT_LIMIT], "", (), 0, 0, 0, "")
+        # The parser gives up on a few inputs.
+        return _without_tree(source)
+
+
+def _without_tree(source: str) -> View:
+    return View(without_tags(source)[:TEXT_LIMIT], "", (), 0, 0, 0, "")
 
 
 def _read(tree: LexborHTMLParser, source: str) -> View:

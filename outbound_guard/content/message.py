@@ -11,8 +11,8 @@ from outbound_guard.content.body import Bodies, Body, read_body
 from outbound_guard.content.html import Link, View
 from outbound_guard.mail import Headers, domain_of
 
-MAX_HEADER = 65_536
-"""Octets of the header that are read."""
+LONG_HEADER = 65_536
+"""Octets of a header section; what is longer is a defect, and beyond them no other defect is looked for."""
 _VERSION = re.compile(r"[\d(\[<;,/:@#+]")
 _ONCE = ("from", "subject", "to", "date", "message-id", "reply-to", "sender", "content-type")
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13} | {127})
@@ -57,12 +57,7 @@ class Message:
     def __init__(self, content: bytes, bodies: Bodies | None = None) -> None:
         """`bodies` remembers bodies that were read before."""
         self._content, self._bodies = content, bodies
-        if len(content) <= MAX_HEADER or content.find(b"\r\n\r\n", 0, MAX_HEADER) >= 0 or content[:2] == b"\r\n":
-            self.headers = Headers(content)
-        else:
-            self.headers = Headers(content[:MAX_HEADER])
-            end = content.find(b"\r\n\r\n", MAX_HEADER - 3)
-            self.headers.end = end + 4 if end >= 0 else len(content)
+        self.headers = Headers(content)
         self._from: tuple[str, str, int] | None = None
         self._reply_to: str | None = None
         self._names: frozenset[str] | None = None
@@ -281,8 +276,8 @@ def _header_defects(message: Message) -> list[str]:
         found.append("no_from")
     elif count != 1:
         found.append("several_from" if count else "bad_from")
-    head = content[: min(headers.end, MAX_HEADER)]
-    if headers.end > MAX_HEADER + 4:
+    head = content[: min(headers.end, LONG_HEADER)]
+    if headers.end > LONG_HEADER + 4:
         found.append("header_block_too_long")
     if len(head.translate(None, _CONTROLS)) != len(head):
         found.append("nul_in_header" if b"\0" in head else "control_in_header")

@@ -198,8 +198,10 @@ def _may_return(original: bytes) -> bool:
     RFC 2046 5.2.1 forbids to encode it, and nothing says that who gets the report takes eight bits. Else its header
     section is returned, as RFC 3461 5.2.8 allows.
     """
-    lines = original.split(b"\r\n")
-    return len(original) <= _LONGEST_RETURNED and original.isascii() and max(map(len, lines)) <= 998
+    # The length first: to cut 45 MB into lines would take half a second, and ten times that in memory.
+    if len(original) > _LONGEST_RETURNED or not original.isascii():
+        return False
+    return max(map(len, original.split(b"\r\n"))) <= 998
 
 
 def _whole(original: bytes, utf8: bool) -> bytes:

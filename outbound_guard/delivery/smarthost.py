@@ -13,13 +13,18 @@ from outbound_guard.delivery.attempt import Attempt
 from outbound_guard.delivery.carrying import carry
 from outbound_guard.delivery.connecting import connect, greeting_name, terms_of
 from outbound_guard.delivery.connection import Connection
-from outbound_guard.delivery.hops import SWEEP_SECONDS, WAIT_SECONDS, Count, Hops, Refused, put_off
+from outbound_guard.delivery.hops import EVENTS, SWEEP_SECONDS, WAIT_SECONDS, Count, Hops, Refused, put_off
 from outbound_guard.delivery.pool import LONGEST_OF_OURS, Health, Host
 from outbound_guard.delivery.result import Result
 from outbound_guard.delivery.sources import Sources, sources_of
 from outbound_guard.delivery.turn import Outlook
 from outbound_guard.delivery.wire import made_ready
 from outbound_guard.mail import Envelope
+from outbound_guard.reply import not_as_it_wants
+
+_FAULT_OF_OURS = frozenset({500, 502, 503, 530, 534, 535, 538})
+"""With these a smarthost refuses how we speak to it, above all our login (RFC 4954 6), and not the message. 501, 504
+and 555 are said of addresses too, and 554 of anything."""
 
 
 class Smarthosts:
@@ -42,9 +47,10 @@ class Smarthosts:
         to be bound); connect, timeout, greeting, tls, auth (no session could be set up); broken, timeout, malformed,
         going_away (a session ended before its answer); stale (a reused connection was found closed: tried again on a
         new one); unknown (no answer to the end of data);
-        our_address (our own address was refused); busy (no connection became free). `wait_seconds`: how long a sender
-        waits for one. `refused(next hop, source address, reply)` is called when our address was refused; the address is
-        empty if the system chose it. `sources` are the addresses of the pool, if there is something special about them.
+        our_address (our own address was refused); setup (our login or a command was); busy (no connection became free).
+        `wait_seconds`: how long a sender waits for one. `refused(next hop, source address, reply)` is called when our
+        address was refused; the address is empty if the system chose it. `sources` are the addresses of the pool, if
+        there is something special about them.
         """
         if not pool.smarthosts:
             raise ConfigError(f"delivery.pool {pool.name!r}: no smarthost is named")
@@ -59,6 +65,7 @@ class Smarthosts:
         async def opened(host: Host, source: str | None, lost: Callable[[Connection], None]) -> Connection:
             return await connect(special.get(source, terms), host.host, host.port, source, lost)
 
+        self._count = count
         self._hops = Hops(
             [host_of(name, pool, sources, clock) for name in pool.smarthosts],
             opened,
@@ -89,12 +96,21 @@ class Smarthosts:
 
         `content` is the message in pieces: CRLF line ends, not dot-stuffed; sent on byte for byte. Addresses that
         cannot stand in a command are refused here with 501, those that would need SMTPUTF8 where the next hop does
-        not know it with 553 (RFC 6531 3.5). A refusal of our own address is answered for with 451 OG-LISTED.
+        not know it with 553 (RFC 6531 3.5). A refusal of our own address is answered for with 451 OG-LISTED, one of
+        our login or of what we say with 451 OG-SETUP.
         """
         mail = await made_ready(envelope, content)
         if mail.hopeless:
             return Result(tuple(reply for reply in mail.replies if reply), "")
-        return put_off(await carry(self._hops, mail, Attempt(mail)))
+        return self._ours(put_off(await carry(self._hops, mail, Attempt(mail))))
+
+    def _ours(self, result: Result) -> Result:
+        """What is wrong with the way we speak to a smarthost is the operator's to mend; no client loses mail for it."""
+        if not any(reply.code in _FAULT_OF_OURS for reply in result.replies):
+            return result
+        self._count(EVENTS, "setup")
+        replies = (not_as_it_wants(reply) if reply.code in _FAULT_OF_OURS else reply for reply in result.replies)
+        return msgspec.structs.replace(result, replies=tuple(replies))
 
     async def close(self) -> None:
         """Take leave of all hosts; transactions under way break. Takes at most 5 s."""

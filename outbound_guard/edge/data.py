@@ -11,7 +11,7 @@ import io
 from typing import Literal
 
 from outbound_guard.edge.room import Full, Overflow, Room
-from outbound_guard.mail import LARGE, dotted_line
+from outbound_guard.mail import LARGE, MOST_FIELDS, dotted_line
 
 _END = b"\r\n.\r\n"
 
@@ -138,13 +138,22 @@ class DataReader:
 
 
 def header(content: bytes, most: int) -> bytes | None:
-    """The header section of a message, without the line end of its last field; None if it is longer than `most`."""
+    """The header section of a message, without the line end of its last field.
+
+    None if it is longer than `most` octets or has more than `MOST_FIELDS` fields.
+    """
     if content.startswith(b"\r\n"):
         return b""
     end = content.find(b"\r\n\r\n", 0, most + 4)
-    if end >= 0:
-        return content[:end]
-    return content if len(content) <= most else None
+    if end < 0:
+        if len(content) > most:
+            return None
+        end = len(content)
+    head = content[:end]
+    # The shortest field has a letter, a colon and a line end.
+    if end > 4 * MOST_FIELDS and head.count(b"\r\n") - head.count(b"\r\n ") - head.count(b"\r\n\t") >= MOST_FIELDS:
+        return None
+    return head
 
 
 def hops(header: bytes) -> int:

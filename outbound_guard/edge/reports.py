@@ -10,7 +10,6 @@ import msgspec
 from outbound_guard.clock import Clock
 from outbound_guard.config import Config, Listener
 from outbound_guard.edge import paths
-from outbound_guard.edge.data import DataReader
 from outbound_guard.edge.session import Session
 from outbound_guard.edge.sessions import Sessions
 from outbound_guard.edge.terms import Terms
@@ -100,7 +99,7 @@ class _ReportSession(Session):
         # A local part alone holds for every domain, also with an extension: fbl+yahoo@.
         return any(name in self._taken for name in (address, local, local.partition("+")[0]))
 
-    async def _answer(self, reader: DataReader, mail_from: str) -> bytes:
-        answer = await super()._answer(reader, mail_from)
-        # RFC 2033 4.2: one reply for each recipient that was taken.
-        return answer * len(self.recipients) if self._lmtp else answer
+    @property
+    def replies_due(self) -> int:
+        """RFC 2033 4.2: one for each recipient that was taken."""
+        return len(self.recipients) if self._lmtp else 1

@@ -73,7 +73,9 @@ class Room:
                 if future.done() and not future.cancelled():
                     self.leave(cost)
                 else:
-                    self._waiting.remove(waiting)
+                    # In the turn of the loop in which the time was over, `_next` may have passed it by already.
+                    with contextlib.suppress(ValueError):
+                        self._waiting.remove(waiting)
                     self._next()
                 if isinstance(error, TimeoutError):
                     raise Full from error

@@ -43,8 +43,8 @@ class Session(Lines):
     """What MAIL said of the message to come."""
     _errors = 0
     _idle_commands = 0
-    beyond = 0
-    """Recipients refused because there were too many."""
+    refused = 0
+    """Recipients of the message to come that were refused."""
     told = xclient.NOTHING
     """What a trusted host told of its client."""
     handed_on_by = ""
@@ -110,12 +110,17 @@ class Session(Lines):
             self.refuse(answers.TOO_MANY_COMMANDS, "commands")
             raise Closed
 
+    @property
+    def replies_due(self) -> int:
+        """How often the answer to a message is said."""
+        return 1
+
     def reset(self) -> None:
         """No mail transaction is open any more."""
         self.mail_from = None
         self.recipients = []
         self.asked = {}
-        self.beyond = 0
+        self.refused = 0
 
     # -- Who are you -------------------------------------------------------------------------------------------------
 
@@ -199,12 +204,17 @@ class Session(Lines):
 
     async def take(self, reader: DataReader) -> None:
         """Answer a message that has been read to its end; the next mail transaction may begin."""
+        times = self.replies_due
         try:
             answer = await self._answer(reader, self.mail_from or "")
+        except Exception:
+            log.exception("a message from %s could not be taken in", self.client_ip)
+            answer = self._fault()
         finally:
             reader.close()
-        self.reset()
-        self.say(answer)
+            # Whatever happened: what comes next must not go to these recipients too.
+            self.reset()
+        self.say(answer * times)
         if answer.startswith(b"421"):
             # RFC 5321 3.8: with 421 the server closes.
             raise Closed
@@ -265,6 +275,9 @@ class Session(Lines):
         else:
             self._errors = self._idle_commands = 0
             return answer
+        return self._fault()
+
+    def _fault(self) -> bytes:
         self.terms.count("smtp_faults_total", "message")
         return answers.FAULT
 

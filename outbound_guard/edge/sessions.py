@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import ipaddress
 from typing import Protocol
@@ -11,8 +12,8 @@ from outbound_guard.config import Limits
 from outbound_guard.edge import answers
 from outbound_guard.edge.room import Room
 
-_LINGER = 5.0
-"""Seconds that sessions cut off at the end of `drain` get to vanish."""
+_TO_VANISH = 1.5
+"""Seconds that sessions cut off at the end of `drain` get to send their last words."""
 
 
 class Open(Protocol):
@@ -25,6 +26,9 @@ class Open(Protocol):
 
     def stop(self) -> None:
         """Answer 421 and close as soon as no message is under way."""
+
+    def cut_off(self) -> None:
+        """Answer 421 and close now, whatever the client has still to say."""
 
     def abort(self) -> None:
         """Close at once."""
@@ -93,26 +97,30 @@ class Sessions:
     async def drain(self, seconds: float) -> None:
         """Let every session end: 421 4.3.2 at its next command boundary, once the message under way is answered.
 
-        New sessions are refused from now on. What still stands after `seconds` is cut off; returns when all are gone.
+        New sessions are refused from now on. What still stands after `seconds` is cut off, with 421 if it is the client
+        that is waited for; returns when all are gone.
         """
         self.stopping = True
         self._empty = asyncio.Event()
         for session in list(self._open):
             session.stop()
-        for limit, last in ((seconds, False), (_LINGER, True)):
-            if not self._open:
-                break
-            try:
-                async with asyncio.timeout(limit):
-                    await self._empty.wait()
-            except TimeoutError:
-                for session in list(self._open):
-                    session.abort()
-                    if last:
-                        self.leave(session)
+        await self._gone(seconds)
+        for session in list(self._open):
+            session.cut_off()
+        await self._gone(_TO_VANISH)
+        for session in list(self._open):
+            session.abort()
+            self.leave(session)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    async def _gone(self, seconds: float) -> None:
+        """Wait until no session is open, so long at most."""
+        if self._open and self._empty is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._empty.wait()
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()

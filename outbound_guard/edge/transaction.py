@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _LONGEST_LINE = 510
 """Octets of a command line without its end (RFC 5321 4.5.3.1.4); what becomes of a longer one is the coroutine's."""
-_BEYOND = 10
+_REFUSED = 10
 """Times the recipients that a message may have, which may be refused until that is taken for idling."""
 
 
@@ -50,22 +50,30 @@ def mail(session: Session, arg: str) -> None:
         return
     declared = take(words, terms.limits.message_size, *terms.offered) if words else NOTHING
     if isinstance(declared, Refused):
-        (session.refuse if declared.answer is answers.TOO_LARGE else session.wrong)(declared.answer, declared.reason)
+        if declared.answer is answers.TOO_LARGE:
+            _refuse(session, declared.answer, declared.reason)
+        else:
+            session.wrong(declared.answer, declared.reason)
         return
     session.declared = declared
     if not sender.isascii() and not declared.smtputf8:
-        session.refuse(answers.NEEDS_SMTPUTF8, "address")
+        _refuse(session, answers.NEEDS_SMTPUTF8, "address")
         return
     # A login of its own answers for what it sends. Otherwise the envelope's sender is all that is known by now.
     subject = session.login if session.login is not None and session.server is None else sender
     refusal = terms.admit(subject) if subject else None
     if refusal is not None:
         # RFC 7372 gives 525 to AUTH alone.
-        session.refuse(Reply(550, "5.7.1", refusal.text).wire(), "suspended")
-        session.idle_command()
+        _refuse(session, Reply(550, "5.7.1", refusal.text).wire(), "suspended")
         return
     session.mail_from = sender
     session.say(answers.SENDER_OK)
+
+
+def _refuse(session: Session, answer: bytes, reason: str) -> None:
+    """Refuse a command that is well-formed. It brings no message nearer, and there are to be only so many of those."""
+    session.refuse(answer, reason)
+    session.idle_command()
 
 
 def rcpt(session: Session, arg: str) -> None:
@@ -86,20 +94,25 @@ def rcpt(session: Session, arg: str) -> None:
     if isinstance(asked, Refused):
         session.wrong(asked.answer, asked.reason)
     elif not recipient.isascii() and not session.declared.smtputf8:
-        session.refuse(answers.NEEDS_SMTPUTF8, "address")
+        _refuse_recipient(session, answers.NEEDS_SMTPUTF8, "address")
     elif len(session.recipients) >= terms.limits.recipients:
-        session.refuse(answers.TOO_MANY_RECIPIENTS, "recipients")
-        session.beyond += 1
-        if session.beyond > _BEYOND * terms.limits.recipients:
-            session.idle_command()
+        _refuse_recipient(session, answers.TOO_MANY_RECIPIENTS, "recipients")
     elif session.login is not None and session.server is None and (no := terms.suppressed(session.login, recipient)):
         # A login of its own answers for what it sends; of all others it is known at the end of the message.
-        session.refuse(no.wire(), "suppressed")
+        _refuse_recipient(session, no.wire(), "suppressed")
     else:
         session.recipients.append(recipient)
         if asked:
             session.asked[recipient] = asked
         session.say(answers.RECIPIENT_OK)
+
+
+def _refuse_recipient(session: Session, answer: bytes, reason: str) -> None:
+    """Refuse one recipient of a message that may have others: a list holds many that are refused, and is mailed."""
+    session.refuse(answer, reason)
+    session.refused += 1
+    if session.refused > _REFUSED * session.terms.limits.recipients:
+        session.idle_command()
 
 
 def data(session: Session, arg: str) -> bool:
@@ -111,8 +124,8 @@ def data(session: Session, arg: str) -> bool:
     elif not session.recipients:
         session.wrong(answers.NO_RECIPIENTS, "sequence")
     elif session.terms.sessions.room.over:
-        session.refuse(answers.NO_ROOM, "memory")
         session.reset()
+        _refuse(session, answers.NO_ROOM, "memory")
     else:
         session.say(answers.START_DATA)
         return True

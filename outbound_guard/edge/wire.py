@@ -184,6 +184,13 @@ class Wire(SMTP, abc.ABC):
         elif self._waiter is not None and self._incoming is None and self.at_rest:
             self._end(answers.STOPPING)
 
+    def cut_off(self) -> None:
+        """Answer 421 and close now, if it is the client that is waited for; else close at once."""
+        if self._waiter is not None and not self._closing_since:
+            self._end(answers.STOPPING)
+        else:
+            self.abort()
+
     def abort(self) -> None:
         """Close at once; a message that is being accepted is given up."""
         if self._handler_coroutine is not None:

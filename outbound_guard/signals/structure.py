@@ -66,6 +66,7 @@ _GROUP = dict.fromkeys(
         "macro_attachment",
         "html_attachment",
         "encrypted_archive",
+        "html_deep",
         "html_script",
         "html_refresh",
     ),

@@ -5,7 +5,7 @@ however it ends (state/tether.py); what a crash left behind is stopped by the ne
 
     SIGTERM, SIGINT   stop in order: relays (after what is in flight), delivery, console, state server; 20 s at most
     SIGHUP            check configuration and policy; if they are in order the children read the policy again
-    SIGUSR1           rolling restart: put a new process in the place of each, one by one; no connection is lost
+    SIGUSR1           rolling restart: put a new process in the place of each, one by one; no message is lost
     SIGUSR2           drain: take no new mail, deliver what is queued, then stop
 
 A role can run alone (`serve --role relay`): the same supervisor with that role only. Two supervisors never share a

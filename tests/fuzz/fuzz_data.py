@@ -92,6 +92,7 @@ def seeds() -> Iterator[bytes]:
     yield b"\2\1\1abc\r\n.\r\n"
     yield b"\0\1\1a\n.\r\n\r\n.\r\n"
     yield b"\0\5\5X-AuthUser: a\r\n b\r\nSubject: c\r\nX-PHP-Script : d\r\n\r\nbody\r\n.\r\n"
+    yield b"\0\5\5X-AuthUser\r\n : a\r\nX-AuthUser: b\r\nX-PHP-Script\r\n\t: d\r\n\r\nbody\r\n.\r\n"
     for content in robustness("malformed", 60, 3000):
         yield b"\0\7\x011" + content.replace(b"\r\n.", b"\r\n..") + b"\r\n.\r\n"
 

@@ -79,7 +79,6 @@ def test_made_up(name: str) -> None:
     # The same inputs each time: to look for new ones is the business of scripts/fuzz.
     @settings(
         max_examples=MADE_UP.get(name, 200),
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

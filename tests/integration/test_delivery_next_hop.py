@@ -70,6 +70,19 @@ class TestTransactions:
         await pool.send(TWO, CONTENT)
         assert session.writes - before == (2 if pipelining else 5)
 
+    @pytest.mark.parametrize("said", ["530 5.7.0 Authentication required", "503 5.5.1 Not now", "502 5.5.1 What?"])
+    @pytest.mark.parametrize("place", ["MAIL", "DATA"])
+    async def test_what_is_wrong_with_our_setup_is_nobodys_loss(
+        self, next_hop: StartHop, smarthosts: StartPool, counted: list[str], place: str, said: str
+    ) -> None:
+        hop = await next_hop()
+        hop.answer(place, said)
+        result = await smarthosts(hop).send(TWO, CONTENT)
+        assert {(reply.code, reply.enhanced) for reply in result.replies} == {(451, "4.3.5")}
+        assert result.replies[0].text.startswith("OG-SETUP ")
+        assert said in result.replies[0].text
+        assert (result.reached, counted.count("setup")) == (True, 1)
+
     async def test_replies_cut_to_pieces(self, next_hop: StartHop, smarthosts: StartPool, pipelining: bool) -> None:
         hop = await next_hop(pipelining=pipelining, chunk=1)
         hop.answer("RCPT", "550 5.1.1 no\nreally no", when="two@")

@@ -117,6 +117,22 @@ def test_a_suspended_mailbox_gets_its_mail_back(house: House, server: Exim) -> N
     house.got("of her neighbour")
 
 
+def test_a_suspended_mailbox_cannot_pass_as_somebody_else(house: House, server: Exim) -> None:
+    # What Exim does not take for a field and therefore does not remove is no field for us either.
+    folded = b"X-AuthUser\r\n : victim@other.example\r\n"
+    submit(server, "eve@shop.example", "eve@shop.example", folded + message("in another name"))
+    until(lambda: "in another name" in server.mailbox("eve"), server.said)
+    assert not [one for one in house.hop.messages if b"in another name" in one.content]
+
+
+def test_nothing_in_front_hides_the_login_at_the_end(house: House, server: Exim) -> None:
+    junk = b"".join(b"X-Junk-%d: %s\r\n" % (number, b"y" * 900) for number in range(300))
+    submit(server, "anna@shop.example", "boss@other.example", junk + message("behind much junk"))
+    got = house.got("behind much junk")
+    assert house.who(got) == ("shop.example", "anna@shop.example", "header:X-AuthUser")
+    assert b"X-AuthUser" not in got.content
+
+
 def test_of_a_suspended_script_a_sample_is_kept_and_the_rest_comes_back(house: House, server: Exim) -> None:
     script = {"X_PHP_Originating_Script": "1066:mailer.php"}
     run_as(server, "web66", "web66@shop.example", message("sample of a script", **script))

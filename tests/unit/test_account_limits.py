@@ -46,7 +46,7 @@ def standing(change: str, scope: str = "account", **other: object) -> Standing:
     probation=st.sampled_from(["", "account", "sender"]),
 )
 @pytest.mark.long
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 async def test_they_are_what_the_relays_use(
     tmp_path_factory: pytest.TempPathFactory,
     provider: LimitTables,

@@ -311,10 +311,10 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestModel.settings = settings(max_examples=60, stateful_step_count=40)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(1, 60), min_size=2, max_size=6), st.integers(2, 20), st.integers(0, 2**32))
 def test_no_account_is_passed_over(sizes: list[int], places: int, seed: int) -> None:
     """While an account has something to go and nothing under way, others have only a few turns before it."""

@@ -4,6 +4,7 @@ import email
 import email.policy
 import quopri
 import re
+import tracemalloc
 from email.message import Message
 from email.utils import parsedate_to_datetime
 
@@ -243,3 +244,15 @@ def test_a_report_that_it_is_delayed() -> None:
     assert parsedate_to_datetime(recipient["Will-Retry-Until"]).timestamp() == NOW + 1000
     odd = Failure("b@example.net", Reply(451, "5.0.0", "later"))
     assert parts(build((odd,), kind=dsn.DELAYED))[2][1]["Status"] == "4.0.0"
+
+
+def test_a_large_message_is_not_cut_into_lines_to_see_whether_it_goes_back() -> None:
+    original = ORIGINAL + b"x\r\n" * 2_000_000
+    tracemalloc.start()
+    try:
+        report = build(original=original, envelope=Envelope("a@example.com", ("b@example.net",), ret="FULL"))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+    assert b"The secret body" not in report

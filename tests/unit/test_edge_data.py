@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from outbound_guard.edge.data import DataReader, header, hops
+from outbound_guard.mail import MOST_FIELDS, Headers
 
 
 def read(*chunks: bytes, limit: int = 1000) -> DataReader:
@@ -137,3 +138,14 @@ def test_a_header_that_is_too_long_is_none() -> None:
         assert header(content, 100) is not None
         assert header(content, 99) is None
     assert header(b"\r\n" + b"x" * 1000, 10) == b""
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+def test_a_header_has_so_many_fields_at_most(folds: int) -> None:
+    def message(fields: int) -> bytes:
+        return b"a: b\r\n" * (fields - 1) + b"To: x," + b"\r\n\tx," * folds + b"\r\n\r\nx: y\r\n"
+
+    head = header(message(MOST_FIELDS), 524_288)
+    assert head is not None
+    assert len(Headers(head).fields) == MOST_FIELDS
+    assert header(message(MOST_FIELDS + 1), 524_288) is None

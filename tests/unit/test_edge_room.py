@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,23 @@ async def test_one_that_is_given_up_just_as_its_turn_comes_gives_it_back() -> No
     assert (room.used, room._large) == (0, 0)
 
 
+async def test_one_that_waited_too_long_is_full_also_if_a_place_comes_free_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    loop = asyncio.get_running_loop()
+    room = Room(1000)
+    cost = await room.turn(900)
+    waiting = asyncio.create_task(room.turn(900))
+    await asyncio.sleep(0)
+    # A turn of the loop that is so long that both are due at its end, the end of the patience first.
+    loop.call_later(0.02, time.sleep, 0.1)
+    loop.call_later(0.06, room.leave, cost)
+    with pytest.raises(Full):
+        await waiting
+    assert (room.used, room._large, len(room._waiting)) == (0, 0, 0)
+
+
 async def test_a_file_that_cannot_be_read_is_our_fault(tmp_path: Path) -> None:
     room = Room(10_000_000, tmp_path)
     reader = DataReader(10_000_000, room)
@@ -169,6 +187,32 @@ async def test_a_file_that_cannot_be_read_is_our_fault(tmp_path: Path) -> None:
             pass
     reader.close()
     assert (room.used, room.on_disk) == (0, 0)
+
+
+def cut_short(folder: Path) -> None:
+    """Every file without a name in this folder, whoever has it open here."""
+    for file in Path("/proc/self/fd").iterdir():
+        name = os.readlink(file) if file.is_symlink() else ""
+        if name.startswith(str(folder)) and name.endswith("(deleted)"):
+            os.truncate(file, 1000)
+
+
+async def test_after_a_fault_the_next_message_has_its_own_recipients(tmp_path: Path) -> None:
+    async with LiveEdge(tmp_path, SMALL) as edge:
+        room = edge.sessions.room
+        client = await begun(edge)
+        other = await room.turn(300_000)  # Another large message is at work.
+        client.send(wire(content(1_200_000)))
+        await until(lambda: len(room._waiting) == 1)
+        cut_short(tmp_path)
+        room.leave(other)
+        assert (await client.reply()).startswith("451 4.3.0 ")
+        client.send(b"MAIL FROM:<c@example.com>\r\nRCPT TO:<d@example.net>\r\nDATA\r\nx\r\n.\r\n")
+        assert [(await client.reply())[:3] for _ in range(4)] == ["250", "250", "354", "250"]
+        await client.close()
+        assert [one.envelope.recipients for one in edge.messages] == [("d@example.net",)]
+        assert edge.counts["smtp_faults_total", "message"] == 1
+        assert (room.used, room.on_disk) == (0, 0)
 
 
 async def test_large_messages_are_accepted_one_after_the_other(tmp_path: Path) -> None:

@@ -288,6 +288,37 @@ async def test_drain_does_not_wait_for_ever(tmp_path: Path) -> None:
         await busy.close()
 
 
+async def test_drain_tells_a_client_that_is_still_sending(tmp_path: Path) -> None:
+    async with LiveEdge(tmp_path) as edge:
+        slow, open_ = await hello(edge), await hello(edge)
+        slow.send(b"MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nDATA\r\nhalf a mess")
+        assert [(await slow.reply())[:3] for _ in range(3)] == ["250", "250", "354"]
+        assert (await open_.ask(b"MAIL FROM:<a@example.com>\r\n")).startswith("250 ")
+        await edge.sessions.drain(0)
+        for client in (slow, open_):
+            assert (await client.reply()).startswith("421 4.3.2 OG-STOP ")
+            assert await client.reply() == ""
+            await client.close()
+        assert (len(edge.sessions), edge.messages) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "MAIL FROM:<suspended@example.com>",
+        "MAIL FROM:<a@example.com> SIZE=999999999999",
+        "MAIL FROM:<\u00e9@example.com>",
+    ],
+)
+async def test_whoever_is_refused_again_and_again_is_idle(tmp_path: Path, line: str) -> None:
+    async with LiveEdge(tmp_path, {"limits": {"commands": 5}}) as edge:
+        client = await hello(edge)
+        client.send((line + "\r\n").encode() * 6)
+        replies = [(await client.reply())[:3] for _ in range(7)]
+        assert replies[3:] == [replies[0], replies[0], "421", ""] or replies[4:] == [replies[0], "421", ""]
+        await client.close()
+
+
 async def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
     async with LiveEdge(tmp_path, {"limits": {"idle_seconds": 0.3}}) as edge:
         session, transport = Session(edge.edge.terms), Recorder()

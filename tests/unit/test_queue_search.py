@@ -93,7 +93,7 @@ def plainly(search: Search, entry: Entry, progress: Progress) -> tuple[str, ...]
     return tuple(fitting)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(messages(), max_size=6, unique_by=lambda one: one[0].id), SEARCHES)
 def test_lists_find_what_the_fields_say(queued: list[tuple[Entry, Progress]], search: Search) -> None:
     whole = {entry.id: waiting(entry, progress, most=0) for entry, progress in queued}
@@ -105,7 +105,7 @@ def test_lists_find_what_the_fields_say(queued: list[tuple[Entry, Progress]], se
         assert (fit.recipients(one) if fit.message(one) else ()) == meant[id_]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(messages(), max_size=8, unique_by=lambda one: one[0].id))
 def test_the_numbers_are_those_of_the_messages(queued: list[tuple[Entry, Progress]]) -> None:
     rows = [waiting(entry, progress, most=0) for entry, progress in queued]

@@ -236,13 +236,13 @@ _MARKUP = words(
 _PIECES = st.lists(st.sampled_from(sorted(_MARKUP)), max_size=30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(_PIECES)
 def test_any_pieces_of_markup(pieces: list[str]) -> None:
     assert lives(read(HTML + "".join(pieces).encode())) == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=600))
 def test_any_octets(octets: bytes) -> None:
     assert lives(read(octets)) == []

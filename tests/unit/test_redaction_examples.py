@@ -331,7 +331,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=8)), max_size=12).map("".join))
 def test_anything_can_be_redacted_and_once_is_enough(text: str) -> None:
     once = redact(text)

@@ -64,7 +64,7 @@ def leftovers(spool: Spool) -> list[str]:
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.lists(st.binary(max_size=200), max_size=5),
     mail_from=texts,

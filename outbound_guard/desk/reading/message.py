@@ -17,7 +17,7 @@ from outbound_guard.content import charset, mime, parse
 from outbound_guard.content.attachment import inspect
 from outbound_guard.content.body import MAX_TEXT_PARTS
 from outbound_guard.content.defects import DEFECTS
-from outbound_guard.content.message import MAX_HEADER
+from outbound_guard.content.message import LONG_HEADER
 from outbound_guard.desk.reading.markup import SOURCE_LIMIT, Target, rewritten
 from outbound_guard.desk.reading.visible import one_line, unseen, unseen_names, visible
 
@@ -227,7 +227,7 @@ def _digest(content: bytes, part: mime.Part) -> tuple[int, str]:
 
 
 def _fields(content: bytes, end: int) -> tuple[Field, ...]:
-    head = content[: min(end, MAX_HEADER)]
+    head = content[: min(end, LONG_HEADER)]
     found: list[Field] = []
     kept: list[str] = []
     for line in [*_utf8(head).split("\r\n"), ""]:
