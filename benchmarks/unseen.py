@@ -14,7 +14,6 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +42,7 @@ def measure(seed: int, folder: Path) -> dict[str, list[tuple[dict[str, Any], dic
     return found
 
 
-def _row(kind: str, mail: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> str:
-    mail = list(mail)
+def _row(kind: str, mail: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
     late = [record["t_final"] - event["t"] for event, record in mail if record["final"] == "relay"]
     waited = [seconds for seconds in late if seconds > 1]
     minutes = f"{statistics.median(waited) / 60:.0f}" if waited else ""

@@ -33,9 +33,16 @@ def calendar_phish(world: World) -> None:
         text = "You are invited to a meeting: payroll review."
         message = _invitation(world, owner.user, at, "Invitation: Payroll review", text, link + world.word())
         owner.send(
-            "x: invitation with a link, 400 strangers", at, [world.stranger()], "", message=message, ip=ip,
-            program="Google Calendar", gone=0.04, complaints=0.02,
-        )  # fmt: skip
+            "x: invitation with a link, 400 strangers",
+            at,
+            [world.stranger()],
+            "",
+            message=message,
+            ip=ip,
+            program="Google Calendar",
+            gone=0.04,
+            complaints=0.02,
+        )
 
 
 def picture_only(world: World) -> None:
@@ -55,9 +62,16 @@ def invoice_fraud(world: World) -> None:
             f"account for invoice {bill} and confirm when paid.\n\nRegards,\n{owner.name}\n"
         )
         owner.send(
-            "x: changed bank details, three an hour", at, [world.stranger()], f"Re: Invoice {bill}", text, ip=ip,
-            gone=0.02, complaints=0.02, Reply_To=f"{world.word()}@gmail.com",
-        )  # fmt: skip
+            "x: changed bank details, three an hour",
+            at,
+            [world.stranger()],
+            f"Re: Invoice {bill}",
+            text,
+            ip=ip,
+            gone=0.02,
+            complaints=0.02,
+            Reply_To=f"{world.word()}@gmail.com",
+        )
 
 
 def hidden_copies(world: World) -> None:
@@ -126,9 +140,16 @@ def slow_botnet(world: World) -> None:
     for number in range(400):
         at, text = MONDAY + number * 150, world.rng.choice(world.spam)
         owner.send(
-            "x: another address for each message", at, [world.stranger()], world.word(), text, ip=world.address(),
-            program="Microsoft Outlook 16.0", gone=0.08, complaints=0.02,
-        )  # fmt: skip
+            "x: another address for each message",
+            at,
+            [world.stranger()],
+            world.word(),
+            text,
+            ip=world.address(),
+            program="Microsoft Outlook 16.0",
+            gone=0.08,
+            complaints=0.02,
+        )
 
 
 # Honest mail that looks odd.
@@ -175,9 +196,15 @@ def salespeople(world: World) -> None:
                 f"price list for {world.word()} parts. I will call you next week.\n\nBest regards\n{who.title()}\n"
             )
             owner.send(
-                "ok: five salespeople by one login", at, [world.stranger()], "Our offer", text,
-                sender=f"{who.title()} <{who}@{owner.domain}>", program="CRM 9", gone=0.01,
-            )  # fmt: skip
+                "ok: five salespeople by one login",
+                at,
+                [world.stranger()],
+                "Our offer",
+                text,
+                sender=f"{who.title()} <{who}@{owner.domain}>",
+                program="CRM 9",
+                gone=0.01,
+            )
 
 
 def invoices(world: World) -> None:

@@ -22,12 +22,13 @@ from outbound_guard.learning import Learning
 from outbound_guard.mail import LARGE, Sender, Submission
 from outbound_guard.reply import Reply
 from outbound_guard.reputation import Reputation, sums
+from outbound_guard.reputation.forwarding import believed
 from outbound_guard.reputation.sender_classes import SenderClasses
 from outbound_guard.reputation.slices import Slices
 from outbound_guard.scanners import Scanners
 from outbound_guard.signals import Panel, View
 from outbound_guard.signals.traits import observe
-from outbound_guard.verdict import SLICE, Held, Judgement, circumstances, class_now, decide, in_doubt, is_mailing
+from outbound_guard.verdict import SLICE, Held, Judgement, circumstances, class_now, decide, in_doubt
 
 
 class Pipeline:
@@ -114,6 +115,7 @@ class Pipeline:
         opinion = self.model.score(message) if self.model and self.panel.reads_content else None
         seen = observe(submission, sender, message, opinion[0] if opinion else 0.0, now)
         memory = await self.reputation.recall(seen, count=count and not held)
+        sender = believed(sender, memory)
         # What speaks against a sender fades with time, but mail that was held for it is not let go by waiting alone.
         faded_to = memory.sender.sums_at if held else now
         carried = sums(memory.sender, faded_to, self.reputation.half_life)
@@ -123,8 +125,7 @@ class Pipeline:
         signals, evidence = self.panel.look(view, carried, again=held.weights if held else None)
         recipients = len(submission.envelope.recipients)
         held_for = held.seconds if held else None
-        mailing = is_mailing(sender, message, memory, held=bool(held))
-        around = circumstances(submission, sender, memory, self.directory, self.policy, now, held_for, mailing=mailing)
+        around = circumstances(submission, message, sender, memory, self.directory, self.policy, now, held_for)
         if held and (doubt := in_doubt(sender, signals, memory, self.policy, around)) is not None:
             room = self.slices.room(sender, memory, recipients, now, doubt)
             around = msgspec.structs.replace(around, slice_=room)

@@ -25,7 +25,7 @@ import msgspec
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.config import Allow, Limit, Policy
 from outbound_guard.content import Message
-from outbound_guard.mail import Sender, Signal, Submission, Verdict
+from outbound_guard.mail import Sender, Signal, Submission, Verdict, domain_of
 from outbound_guard.reputation import Evidence, Memory, Observation, recent
 from outbound_guard.reputation import classes as classed
 from outbound_guard.reputation.memory import counts_at
@@ -45,9 +45,15 @@ _UNPROVEN = _ANSWERED | {"content", "neighbours"}
 """Signals that say what a mailing is like, not what its sender has done. The model is wrong about some wanted mailings
 whole, and that others on the server are suspects (of whom is asked because of the text) is no second proof. So where
 nothing else speaks, good answers may outweigh them."""
-_ELSEWHERE = frozenset(("clients", "copies"))
-"""What a mailing from a network that is new to its sender says besides: its owner is travelling, or somebody else has
-the password. Where the text speaks for it, and nothing against the company, the recipients may say which it is."""
+_ELSEWHERE = frozenset(("clients", "copies", "manner", "software"))
+"""What a mailing from a place, or by a program, that is new to its sender says besides: its owner is travelling or has
+a new tool, or somebody else has the password. Where the text speaks for it, and nothing against the company, the
+recipients may say which it is."""
+_OTHER_NAME = frozenset(("from_address",))
+"""And the same of one in another name of the sender's own domain."""
+_NOVELTY = _ELSEWHERE | _OTHER_NAME | {"recipients"}
+"""What is new about a mailbox. Most logins that are used in a new way are so by their owners: by that alone mail is
+held, and nobody suspended, unless it comes from more networks than one traveller can."""
 _TRAVELLING = 3
 """Networks within two hours that a traveller may come from; more is a botnet."""
 _NOTHING_ELSE = 0.5
@@ -105,6 +111,8 @@ class Circumstances(msgspec.Struct, frozen=True):
     """Why, if answers can clear it, it may go out with a slice (reputation/slices.py); empty: it may not."""
     mailing: bool = False
     """It may be one of many copies, so that answers to some say something of the others (`is_mailing`)."""
+    own_domain: bool = False
+    """It is from, and is to be answered to, an address of the sender's own domain."""
 
 
 def decide(
@@ -121,9 +129,8 @@ def decide(
     careful, threshold = caution(memory, policy, now_is), policy.threshold
     doubt = in_doubt(sender, signals, memory, policy, now_is) if score >= threshold.hold * careful else None
     if convicting >= threshold.quarantine * careful and doubt is None:
-        suspend = None
-        if convicting >= threshold.suspend * careful and sender.kind != "forwarder":
-            suspend = sender.name
+        convicted = convicting >= threshold.suspend * careful and may_suspend(sender, effective, memory, policy)
+        suspend = sender.name if convicted else None
         strongest = _strongest(effective, volume=False)
         return Verdict(QUARANTINE, score, strongest.name, signals, strongest.reason, suspend)
     if score >= threshold.hold * careful:
@@ -166,10 +173,27 @@ def in_doubt(
         return 0.0
     if not now_is.mailing or now_is.probation:
         return None  # Answers to others say nothing of it, or a second chance was given already.
-    unproven = _UNPROVEN | _ELSEWHERE if _may_travel(others, memory) else _UNPROVEN
-    else_ = sum([max(0.0, signal.weight) for signal in others if signal.name not in unproven])
+    unproven = _UNPROVEN
+    if _may_travel(others, memory):
+        unproven = _UNPROVEN | _ELSEWHERE | _OTHER_NAME if now_is.own_domain else _UNPROVEN | _ELSEWHERE
     refused = max([signal.weight for signal in others if signal.name == "refusals"], default=0.0)
-    return max(convicting, suspicion) if else_ < _NOTHING_ELSE * suspicion and refused < suspicion else None
+    clear = _beside(others, unproven) < _NOTHING_ELSE * suspicion and refused < suspicion
+    return max(convicting, suspicion) if clear else None
+
+
+def may_suspend(sender: Sender, signals: Sequence[Signal], memory: Memory, policy: Policy) -> bool:
+    """True if what speaks against a sender may suspend it: of a mailbox more than that its login is used in a new way.
+
+    `signals` are those not in shadow.
+    """
+    if sender.kind != "mailbox":
+        return sender.kind != "forwarder"
+    return memory.networks > _TRAVELLING or _beside(signals, _NOVELTY) >= _NOTHING_ELSE * policy.threshold.watch
+
+
+def _beside(signals: Sequence[Signal], names: frozenset[str]) -> float:
+    """What speaks against a sender beside the signals of these names, volume left out (nats)."""
+    return sum([max(0.0, s.weight) for s in signals if s.name not in names and not s.volume])
 
 
 def _may_travel(signals: Sequence[Signal], memory: Memory) -> bool:
@@ -185,6 +209,12 @@ def is_mailing(sender: Sender, message: Message, memory: Memory, *, held: bool) 
     return sender.kind != "forwarder" and any(message.headers.get(field) for field in _LIST_FIELDS)
 
 
+def of_own_domain(sender: Sender, message: Message) -> bool:
+    """True if a message is from, and is to be answered to, an address of its sender's own domain."""
+    own = domain_of(sender.name)
+    return bool(own) and message.from_domain == own and domain_of(message.reply_to) in ("", own)
+
+
 def caution(memory: Memory, policy: Policy, now_is: Circumstances) -> float:
     """What the thresholds are multiplied by.
 
@@ -196,16 +226,15 @@ def caution(memory: Memory, policy: Policy, now_is: Circumstances) -> float:
 
 def circumstances(
     submission: Submission,
+    message: Message,
     sender: Sender,
     memory: Memory,
     directory: Directory,
     policy: Policy,
     now: float,
     held_for: float | None,
-    *,
-    mailing: bool = False,
 ) -> Circumstances:
-    """What people and limits say about this sender at `now` (unix seconds)."""
+    """What people and limits say about this sender at `now` (unix seconds), and what kind of message it is."""
     standing = directory.suspended(sender.name, sender.account)
     suspended = standing.reason if standing else ""
     if not suspended and (memory.sender.suspended or memory.account.suspended):
@@ -224,7 +253,8 @@ def circumstances(
         over_limit(memory, limit, account_limit, now),
         held_for,
         probation=bool(of_sender or of_account),
-        mailing=mailing,
+        mailing=is_mailing(sender, message, memory, held=held_for is not None),
+        own_domain=of_own_domain(sender, message),
     )
 
 

@@ -23,7 +23,7 @@ from outbound_guard.reputation import Memory, Reputation
 from outbound_guard.scanners import Scanners
 from outbound_guard.state import State
 from outbound_guard.state.embedded import socket_path
-from outbound_guard.verdict import Judgement, circumstances, decide, is_mailing
+from outbound_guard.verdict import Judgement, circumstances, decide
 
 Explained = tuple[Verdict, Why]
 
@@ -65,8 +65,8 @@ async def judge(config: Config, contents: Mapping[str, bytes], account: str) -> 
             judgement = await pipeline.judge(_submission(content, account, now), now, count=False)
             sender, policy, signals = judgement.sender, pipeline.policy, judgement.verdict.signals
             memory = _counting(judgement, now)
-            mailing = is_mailing(sender, judgement.message, memory, held=False)
-            around = circumstances(judgement.submission, sender, memory, directory, policy, now, None, mailing=mailing)
+            submission, message = judgement.submission, judgement.message
+            around = circumstances(submission, message, sender, memory, directory, policy, now, None)
             verdict = decide(sender, signals, memory, policy, around)
             explained[name] = verdict, why(sender, signals, memory, policy, around)
         return explained

@@ -36,6 +36,7 @@ from outbound_guard.signals import (
     from_address,
     manner,
     neighbours,
+    owner,
     rate,
     recipients,
     refusals,
@@ -71,7 +72,8 @@ _REPEATED = 2.5
 """What a finding says at most when it is seen again and again, as a multiple of what it says once."""
 _SAME_AGAIN = 1.5
 """The same for checks of habit, if nothing in the message is seen for the first time: a network stays new for half a
-day, and is one finding however often it is used meanwhile."""
+day, and is one finding however often it is used meanwhile. And for what is said of a text that is sent again, unless
+that is much: as many times as it is nats, so that only what reads like spam becomes a proof by being sent to many."""
 
 
 _USUAL = -0.5
@@ -125,6 +127,8 @@ class Panel:
         # Ready to be asked, all of them or those that need no memory; what else they are is looked up for a finding.
         self._asked = [(a.look, a.settings, a) for a in self._armed]
         self._asked_of_nothing = [(a.look, a.settings, a) for a in self._armed if not a.needs_memory]
+        self._content = next((a.slot for a in self._armed if a.name == content.NAME), -1)
+        self._who = tuple(a.slot for a in self._armed if a.name in owner.WHO)
         self._of_habit = frozenset(a.name for a in self._armed if a.habit and not a.shadow)
         self._kept = frozenset(a.name for a in self._armed if a.habit) - _NOT_WHO | {content.NAME}
         """What a held message was held for, whatever its sender has written since."""
@@ -148,11 +152,16 @@ class Panel:
         signals: list[Signal] = []
         evidence: list[Evidence] = []
         usual: list[float] = []
+        same_text = view.memory.campaign is not None and view.memory.campaign.times > 1
+        # That somebody else has been at work is not held against what the owner writes meanwhile, as ever.
+        owners = any(sums[slot] > 0 for slot in self._who) and owner.as_ever(view)
         for look, settings, check in self._asked if view.memory.available else self._asked_of_nothing:
             found = look(view, settings)
             if found is None and not check.adds_up:
                 continue
             carried = sums[check.slot]
+            if owners and check.slot in self._who:
+                carried = min(carried, 0.0)
             if again and check.name in self._kept:
                 carried = max(carried, again.get(check.name, carried))
             if found is None:
@@ -171,7 +180,12 @@ class Panel:
                 total = max(carried, min(fresh, check.high))
             else:
                 # However often it is seen, a weak oddity does not become a strong one.
-                most = _SAME_AGAIN if check.habit and not view.memory.first_seen else _REPEATED
+                if check.habit:
+                    most = _REPEATED if view.memory.first_seen else _SAME_AGAIN
+                elif same_text and check.slot == self._content:
+                    most = min(max(fresh, _SAME_AGAIN), _REPEATED)
+                else:
+                    most = _REPEATED
                 high = check.high
                 if fresh > 0 and most * fresh < high:
                     high = most * fresh
@@ -181,6 +195,8 @@ class Panel:
             signals.append(Signal(check.name, total, reason, check.volume, check.shadow))
             if check.habit and not check.shadow:
                 usual.append(total)
+        if view.sender.kind == "mailbox":
+            signals = owner.one_change(signals)
         return tuple(self._usual_at_most(signals, usual)), evidence
 
     def _usual_at_most(self, signals: list[Signal], weights: list[float]) -> list[Signal]:

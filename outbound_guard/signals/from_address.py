@@ -14,6 +14,8 @@ NEEDS_MEMORY = True
 ADDS_UP = True
 HABIT = True
 LOW, HIGH = -0.5, 4.0
+_OFTEN = 10.0
+"""Messages with a network from which on a known one is where the sender is at home."""
 _ASKED = novelty.asked((("from", "From address"), ("name", "display name"), ("reply", "Reply-To")))
 
 
@@ -28,6 +30,8 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Nats for a new From address outside the sender's own domain."""
     reply_elsewhere: float = 0.3
     """Nats for a new Reply-To in another domain than From: the answers are to reach somebody else."""
+    at_home: float = 0.3
+    """Part of what a new address or name of the sender's own domain says, if it comes from where it always writes."""
     imitation: float = 1.5
     """Nats for a display name that shows another address than the one behind it."""
 
@@ -39,16 +43,20 @@ def look(view: View, settings: Settings) -> Finding | None:
     memory, message = view.memory, view.message
     profile, shows, are_new = memory.keeper, memory.shows, memory.new_traits
     weight, reasons = 0.0, []
+    at_home = settings.at_home if _at_home(view) else 1.0
     values = (message.from_address, message.display_name, message.reply_to)
     for value, (at, place, words) in zip(values, _ASKED, strict=True):
         if not (value and shows[at]):
             continue
         is_new = are_new[at]
-        part = novelty.weight(is_new, profile[place], profile[place + 1], settings.stranger, settings.prior)
-        weight += part
+        elsewhere = words == "Reply-To" and domain_of(value) != message.from_domain
+        # A person who has never asked for answers elsewhere could have with each message; of a form it is the purpose.
+        seen = profile.messages if elsewhere and view.sender.kind == "mailbox" else profile[place]
+        part = novelty.weight(is_new, seen, profile[place + 1], settings.stranger, settings.prior)
+        weight += part * at_home if part > 0 and words != "Reply-To" else part
         if is_new and part > 0.05:
             reasons.append(f"{words} {value!r} is new")
-            if words == "Reply-To" and domain_of(value) != message.from_domain:
+            if elsewhere:
                 weight += settings.reply_elsewhere
             foreign = (
                 words == "From address"
@@ -62,3 +70,15 @@ def look(view: View, settings: Settings) -> Finding | None:
         weight += settings.imitation
         reasons.append(f"the display name {message.display_name!r} shows another address")
     return weight, ", ".join(reasons) or "usual From address and name"
+
+
+def _at_home(view: View) -> bool:
+    """True if a mailbox writes as somebody of its own domain, from a network that it has used since long."""
+    memory = view.memory
+    return (
+        view.sender.kind == "mailbox"
+        and view.message.from_domain == domain_of(view.sender.name)
+        and memory.has("network")
+        and not memory.is_new("network")
+        and memory.habit("network")[0] >= _OFTEN
+    )

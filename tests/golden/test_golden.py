@@ -106,7 +106,8 @@ def test_the_usual_form_is_no_proof_of_innocence() -> None:
     assert weights["content"] == 3.0
     # What speaks against the sender is not cut down, and where the sum is above the bound nothing is.
     long_usual[[check.NAME for check in CHECKS].index("clients")] = 4.0
-    signals, _ = Panel(Policy()).look(view, long_usual)
+    from_elsewhere = {"memory": case["memory"] | {"new_traits": ["network"]}}
+    signals, _ = Panel(Policy()).look(view_of(case | from_elsewhere), long_usual)
     weights = {signal.name: signal.weight for signal in signals}
     assert weights["clients"] > 2.0
     assert weights["recipients"] < -0.9

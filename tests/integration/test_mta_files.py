@@ -17,7 +17,7 @@ MTA = ROOT / "deploy/mta"
 SCRIPTS = [file for file in sorted(MTA.rglob("*")) if file.is_file() and file.read_text().startswith("#!/bin/sh")]
 CHECKS = {
     "haraka/plugins/outbound_guard.js": ["node", "--check"],
-    "kumomta/outbound_guard.lua": ["luac", "-p"],
+    "kumomta/outbound_guard.lua": ["luac5.4", "-p"],
     "firewall/nftables.conf": ["nft", "--check", "--file"],
 }
 

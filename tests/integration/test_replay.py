@@ -19,12 +19,12 @@ CORPUS = LAB.parent / "corpus"
 
 
 def small_trace(folder: Path) -> Path:
-    """A mailbox that writes to a friend, and then, from elsewhere, to strangers."""
+    """A mailbox that writes to a friend, and then, from everywhere, to strangers."""
     folder.mkdir()
     transactions, archive = [], b""
     for number in range(60):
         stolen = number >= 40
-        zone, name, network = ("+0700", "Support", "203.0.113") if stolen else ("+0100", "Anna", "192.0.2")
+        zone, name, network = ("+0700", "Support", f"{number + 100}.0.113") if stolen else ("+0100", "Anna", "192.0.2")
         mailer = "X-Mailer: bulk 1" if stolen else "User-Agent: Thunderbird"
         message = zlib.compress(
             f"Received: from pc ([{network}.7])\r\n (Authenticated sender: anna@a.example)\r\n"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.clock import VirtualClock
 from outbound_guard.config import Allow, Limit, LimitTables, Policy
+from outbound_guard.content import parse
 from outbound_guard.desk.accounts.limits import exempted_by_policy, limits_in_force
 from outbound_guard.desk.policy.why import of_decision
 from outbound_guard.ledger.records import Standing
@@ -109,13 +110,14 @@ async def test_probation_makes_thresholds_sterner_and_limits_smaller_and_ends_by
         directory = Directory(opened.ledger, clock)
         await directory.refresh()
     submission = Submission("m1", NOW, Envelope("a@example.org", ("x@there.test",)), b"\r\n", "127.0.0.1")
+    message = parse(submission.content)
     hour = int(NOW // 3600)
     busy = NO_TRAFFIC._replace(hour=hour, hour_messages=300.0, hour_recipients=300.0)
     memory = msgspec.structs.replace(NOTHING_KNOWN, account_traffic=busy)
     policy = Policy()
 
     def at(now: float) -> Circumstances:
-        return circumstances(submission, ANNA, memory, directory, policy, now, None)
+        return circumstances(submission, message, ANNA, memory, directory, policy, now, None)
 
     assert at(NOW).probation
     assert at(NOW).over_limit == "rate limit of this account: 300 of 200 recipients in a hour"
@@ -123,7 +125,7 @@ async def test_probation_makes_thresholds_sterner_and_limits_smaller_and_ends_by
     assert not at(NOW + 3600).over_limit
     # Another account is not on probation.
     other = msgspec.structs.replace(ANNA, account="c2", name="b@example.net")
-    assert not circumstances(submission, other, memory, directory, policy, NOW, None).probation
+    assert not circumstances(submission, message, other, memory, directory, policy, NOW, None).probation
 
     for weight, usual, meanwhile in ((2.9, "relay", "relay"), (3.1, "relay", "hold"), (4.9, "relay", "quarantine")):
         signals = (Signal("content", weight, "because"),)

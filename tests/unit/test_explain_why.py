@@ -166,6 +166,16 @@ def test_why_a_mailing_is_held_rather_than_quarantined_is_said() -> None:
     assert "recipients have answered" not in " ".join(found.sentences)
 
 
+def test_that_novelty_suspends_nobody_is_said() -> None:
+    only = "Its login is used in a new way, and nothing else speaks against it: that suspends nobody."
+    new = tuple(Signal(name, 7.0, "because") for name in ("clients", "recipients"))
+    found = why(ANNA, new, NOTHING_KNOWN, POLICY, CALM)
+    assert (found.outcome, found.sentences[-1]) == ("quarantine", only)
+    assert all(mark.name != "suspend" for mark in (found.below, found.above) if mark)
+    for signals in ((*new[:1], Signal("recipients", 2.5, "because")), (*new, Signal("content", 1.5, "because"))):
+        assert only not in why(ANNA, signals, NOTHING_KNOWN, POLICY, CALM).sentences
+
+
 def test_a_suspension_an_exemption_a_limit() -> None:
     found = explain(1.0, now_is=Circumstances(suspended="stolen password", allowed="agreed"))
     assert (found.outcome, found.decided_by) == ("quarantine", "suspended")

@@ -11,7 +11,16 @@ from outbound_guard.config import Allow, Hold, Limit, Policy
 from outbound_guard.content import parse
 from outbound_guard.mail import Envelope, Sender, Signal, Submission
 from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC, Company, Memory
-from outbound_guard.verdict import ACTIONS, Circumstances, allowed, decide, in_doubt, is_mailing, over_limit
+from outbound_guard.verdict import (
+    ACTIONS,
+    Circumstances,
+    allowed,
+    decide,
+    in_doubt,
+    is_mailing,
+    of_own_domain,
+    over_limit,
+)
 
 POLICY = Policy()
 NOTHING_KNOWN = Memory(NO_PROFILE, NO_PROFILE, NO_TRAFFIC, NO_TRAFFIC)
@@ -37,7 +46,7 @@ def signal(weight: float, *, volume: bool = False, shadow: bool = False, name: s
     ],
 )
 def test_the_sum_of_the_evidence_decides(weights: list[float], action: str, suspends: bool) -> None:
-    signals = tuple(signal(w, name="clients") for w in weights)
+    signals = tuple(signal(w, name="structure") for w in weights)
     verdict = decide(ANNA, signals, NOTHING_KNOWN, POLICY, Circumstances())
     assert (verdict.action, verdict.suspend) == (action, ANNA.name if suspends else None)
     assert verdict.score == pytest.approx(sum(weights))
@@ -113,11 +122,53 @@ def test_a_mailing_from_elsewhere_whose_text_speaks_for_it_is_asked_about() -> N
     verdict = decide(ANNA, (*signals, text), NOTHING_KNOWN, POLICY, MAILING)
     assert (verdict.action, verdict.suspend, verdict.wait) == ("hold", None, POLICY.hold.wait)
     assert in_doubt(ANNA, (*signals, text), NOTHING_KNOWN, POLICY, MAILING) == pytest.approx(8.8)
-    # A text of which nothing is known, or suspects beside it, or a third thing that is new, and it is a stranger's.
-    for more in ((), (text, signal(0.5, name="neighbours")), (text, signal(1.5, name="software"))):
+    # By another program, or in another name of its own domain: a tool that writes for its owner.
+    named = (*signals, text, signal(1.5, name="software"), signal(2.0, name="from_address"))
+    own = msgspec.structs.replace(MAILING, own_domain=True)
+    assert decide(ANNA, named, NOTHING_KNOWN, POLICY, own).action == "hold"
+    # A text of which nothing is known, or suspects beside it, or another domain, and it is a stranger's.
+    for more in ((), (text, signal(0.5, name="neighbours")), (text, signal(2.0, name="from_address"))):
         assert decide(ANNA, (*signals, *more), NOTHING_KNOWN, POLICY, MAILING).action == "quarantine"
     botnet = msgspec.structs.replace(NOTHING_KNOWN, networks=4)
     assert decide(ANNA, (*signals, text), botnet, POLICY, MAILING).action == "quarantine"
+
+
+NEW = tuple(
+    signal(4.0, name=name) for name in ("clients", "software", "from_address", "copies", "manner", "recipients")
+)
+
+
+NOVEL = ("clients", "software", "from_address", "copies", "manner", "recipients")
+
+
+def test_that_a_login_is_used_in_a_new_way_suspends_nobody_by_itself() -> None:
+    def suspended(*more: Signal, kind: str = "mailbox") -> bool:
+        sender, new = msgspec.structs.replace(ANNA, kind=kind), [signal(4.0, name=name) for name in NOVEL]
+        verdict = decide(sender, (*new, *more), NOTHING_KNOWN, POLICY, Circumstances())
+        assert verdict.action == "quarantine"
+        return verdict.suspend is not None
+
+    assert not suspended()
+    assert not suspended(signal(9.0, volume=True), signal(1.0, name="content"))
+    for name in ("content", "refusals", "neighbours", "structure", "campaign", "scanners"):
+        assert suspended(signal(POLICY.threshold.watch / 2, name=name))
+    # A script that is new in its account, and is in nobody's hands but who put it there.
+    assert suspended(kind="script")
+
+
+@pytest.mark.parametrize(
+    ("header", "own"),
+    [
+        (b"From: karl@EXAMPLE.com\r\n", True),
+        (b"From: anna@example.com\r\nReply-To: <office@example.com>\r\n", True),
+        (b"From: anna@example.com\r\nReply-To: anna@example.org\r\n", False),
+        (b"From: anna@mail.example.com\r\n", False),
+        (b"Subject: x\r\n", False),
+    ],
+)
+def test_what_is_of_the_senders_own_domain(header: bytes, own: bool) -> None:
+    assert of_own_domain(ANNA, parse(header + b"\r\nx\r\n")) is own
+    assert not of_own_domain(msgspec.structs.replace(ANNA, name="192.0.2.1"), parse(b"\r\nx\r\n"))
 
 
 def test_whose_answers_say_nothing_of_it_is_convicted_as_ever() -> None:

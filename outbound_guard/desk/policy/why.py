@@ -16,7 +16,17 @@ from outbound_guard.config import Policy
 from outbound_guard.mail import Sender, Signal, Verdict
 from outbound_guard.reputation import Memory
 from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC
-from outbound_guard.verdict import ALLOWED, HOLD, LIMIT, SUSPENDED, Circumstances, caution, decide, in_doubt
+from outbound_guard.verdict import (
+    ALLOWED,
+    HOLD,
+    LIMIT,
+    SUSPENDED,
+    Circumstances,
+    caution,
+    decide,
+    in_doubt,
+    may_suspend,
+)
 
 VOLUME = "volume"
 SUSPEND = "suspend"
@@ -39,6 +49,8 @@ _MOST_SIGNALS = 10
 """So many are tried out in all combinations: the strongest."""
 _SHOWN = 2
 """Sets of signals named for one outcome."""
+_ONLY_NEW = "Its login is used in a new way, and nothing else speaks against it: that suspends nobody."
+_FORWARDED = "It forwards what others write: that suspends nobody."
 _PROBATION = "The sender or its account was on probation after a suspension: its thresholds were lower."
 
 Try = Callable[[tuple[Signal, ...]], str]
@@ -98,7 +110,9 @@ def why(sender: Sender, signals: tuple[Signal, ...], memory: Memory, policy: Pol
     now = outcome(verdict)
     decided_by = verdict.code if verdict.code in (SUSPENDED, ALLOWED, LIMIT) else "score"
     careful = caution(memory, policy, now_is)
-    marks = _marks(sender, signals, policy, careful)
+    effective = [signal for signal in signals if not signal.shadow]
+    suspendable = may_suspend(sender, effective, memory, policy)
+    marks = _marks(effective, policy, careful, suspendable)
     if decided_by == "score" and now == HOLD and judge(tuple(s for s in signals if not s.volume)) != HOLD:
         decided_by = VOLUME
     passed = [mark for mark in marks if mark.distance >= 0]
@@ -116,6 +130,9 @@ def why(sender: Sender, signals: tuple[Signal, ...], memory: Memory, policy: Pol
     # What good answers have to outweigh before it goes out in slices.
     doubt = in_doubt(sender, signals, memory, policy, now_is) if now == HOLD else None
     sentences = [*_sentences(found, verdict, policy, corrected, doubt), *([_PROBATION] if now_is.probation else [])]
+    convicting = sum([signal.weight for signal in effective if not signal.volume])
+    if decided_by == "score" and not suspendable and convicting >= policy.threshold.suspend * careful and not doubt:
+        sentences.append(_FORWARDED if sender.kind == "forwarder" else _ONLY_NEW)
     return msgspec.structs.replace(found, sentences=tuple(sentences))
 
 
@@ -131,15 +148,15 @@ def of_decision(decision: dict[str, Any], policy: Policy, *, probation: bool = F
     told = {SUSPENDED: "suspended", ALLOWED: "allowed", LIMIT: "over_limit"}.get(decision["code"])
     around = Circumstances(**{told: decision["reason"] or decision["code"]}) if told else Circumstances()
     # What was held although its score convicts was a mailing of which its recipients are asked.
-    now_is = msgspec.structs.replace(around, probation=probation, mailing=decision["action"] == HOLD)
+    held = decision["action"] == HOLD
+    now_is = msgspec.structs.replace(around, probation=probation, mailing=held, own_domain=held)
     memory = Memory(NO_PROFILE, NO_PROFILE, NO_TRAFFIC, NO_TRAFFIC)
     if decide(sender, signals, memory, policy, now_is).action != decision["action"]:
         return None
     return why(sender, signals, memory, policy, now_is)
 
 
-def _marks(sender: Sender, signals: tuple[Signal, ...], policy: Policy, careful: float) -> list[Mark]:
-    effective = [signal for signal in signals if not signal.shadow]
+def _marks(effective: Sequence[Signal], policy: Policy, careful: float, suspendable: bool) -> list[Mark]:
     score = sum([signal.weight for signal in effective])
     convicting = sum([signal.weight for signal in effective if not signal.volume])
     threshold = policy.threshold
@@ -148,7 +165,7 @@ def _marks(sender: Sender, signals: tuple[Signal, ...], policy: Policy, careful:
         ("hold", threshold.hold * careful, score),
         ("quarantine", threshold.quarantine * careful, convicting),
     ]
-    if sender.kind != "forwarder":
+    if suspendable:
         places.append((SUSPEND, threshold.suspend * careful, convicting))
     return [Mark(name, at, evidence, evidence - at) for name, at, evidence in places]
 
