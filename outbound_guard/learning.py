@@ -37,7 +37,10 @@ class Learning:
             # Only what went out without suspicion may become a habit.
             habit=verdict.action == RELAY and not suspicious,
             went_out=verdict.action == RELAY,
-            copy=memory.campaign is not None and memory.campaign.times > copies.TWICE,
+            # What is repeated from a place that is new to it is no habit of the owner's.
+            copy=(
+                memory.campaign is not None and memory.campaign.times > copies.TWICE and not memory.is_new("network")
+            ),
             suspend="sender" if verdict.suspend and not self._observe else "",
             suspicious=suspicious,
             uncount=verdict.action == DEFER and not self._observe,

@@ -25,7 +25,7 @@ import msgspec
 from outbound_guard.accounts.directory import Directory
 from outbound_guard.config import Allow, Limit, Policy
 from outbound_guard.content import Message
-from outbound_guard.mail import Sender, Signal, Submission, Verdict, domain_of
+from outbound_guard.mail import Sender, Signal, Submission, Verdict
 from outbound_guard.reputation import Evidence, Memory, Observation, recent
 from outbound_guard.reputation import classes as classed
 from outbound_guard.reputation.memory import counts_at
@@ -49,9 +49,7 @@ _ELSEWHERE = frozenset(("clients", "copies", "manner", "software"))
 """What a mailing from a place, or by a program, that is new to its sender says besides: its owner is travelling or has
 a new tool, or somebody else has the password. Where the text speaks for it, and nothing against the company, the
 recipients may say which it is."""
-_OTHER_NAME = frozenset(("from_address",))
-"""And the same of one in another name of the sender's own domain."""
-_NOVELTY = _ELSEWHERE | _OTHER_NAME | {"recipients"}
+_NOVELTY = _ELSEWHERE | {"from_address", "recipients"}
 """What is new about a mailbox. Most logins that are used in a new way are so by their owners: by that alone mail is
 held, and nobody suspended, unless it comes from more networks than one traveller can."""
 _TRAVELLING = 3
@@ -111,8 +109,6 @@ class Circumstances(msgspec.Struct, frozen=True):
     """Why, if answers can clear it, it may go out with a slice (reputation/slices.py); empty: it may not."""
     mailing: bool = False
     """It may be one of many copies, so that answers to some say something of the others (`is_mailing`)."""
-    own_domain: bool = False
-    """It is from, and is to be answered to, an address of the sender's own domain."""
 
 
 def decide(
@@ -173,9 +169,7 @@ def in_doubt(
         return 0.0
     if not now_is.mailing or now_is.probation:
         return None  # Answers to others say nothing of it, or a second chance was given already.
-    unproven = _UNPROVEN
-    if _may_travel(others, memory):
-        unproven = _UNPROVEN | _ELSEWHERE | _OTHER_NAME if now_is.own_domain else _UNPROVEN | _ELSEWHERE
+    unproven = _UNPROVEN | _ELSEWHERE if _may_travel(others, memory) else _UNPROVEN
     refused = max([signal.weight for signal in others if signal.name == "refusals"], default=0.0)
     clear = _beside(others, unproven) < _NOTHING_ELSE * suspicion and refused < suspicion
     return max(convicting, suspicion) if clear else None
@@ -207,12 +201,6 @@ def is_mailing(sender: Sender, message: Message, memory: Memory, *, held: bool) 
         times = memory.campaign.times if memory.campaign else 0
         return not held or memory.recipients >= _READERS or times >= _COPIES
     return sender.kind != "forwarder" and any(message.headers.get(field) for field in _LIST_FIELDS)
-
-
-def of_own_domain(sender: Sender, message: Message) -> bool:
-    """True if a message is from, and is to be answered to, an address of its sender's own domain."""
-    own = domain_of(sender.name)
-    return bool(own) and message.from_domain == own and domain_of(message.reply_to) in ("", own)
 
 
 def caution(memory: Memory, policy: Policy, now_is: Circumstances) -> float:
@@ -254,7 +242,6 @@ def circumstances(
         held_for,
         probation=bool(of_sender or of_account),
         mailing=is_mailing(sender, message, memory, held=held_for is not None),
-        own_domain=of_own_domain(sender, message),
     )
 
 

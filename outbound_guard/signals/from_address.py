@@ -30,7 +30,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Nats for a new From address outside the sender's own domain."""
     reply_elsewhere: float = 0.3
     """Nats for a new Reply-To in another domain than From: the answers are to reach somebody else."""
-    at_home: float = 0.3
+    at_home: float = 0.1
     """Part of what a new address or name of the sender's own domain says, if it comes from where it always writes."""
     imitation: float = 1.5
     """Nats for a display name that shows another address than the one behind it."""

@@ -18,7 +18,6 @@ from outbound_guard.verdict import (
     decide,
     in_doubt,
     is_mailing,
-    of_own_domain,
     over_limit,
 )
 
@@ -122,11 +121,9 @@ def test_a_mailing_from_elsewhere_whose_text_speaks_for_it_is_asked_about() -> N
     verdict = decide(ANNA, (*signals, text), NOTHING_KNOWN, POLICY, MAILING)
     assert (verdict.action, verdict.suspend, verdict.wait) == ("hold", None, POLICY.hold.wait)
     assert in_doubt(ANNA, (*signals, text), NOTHING_KNOWN, POLICY, MAILING) == pytest.approx(8.8)
-    # By another program, or in another name of its own domain: a tool that writes for its owner.
-    named = (*signals, text, signal(1.5, name="software"), signal(2.0, name="from_address"))
-    own = msgspec.structs.replace(MAILING, own_domain=True)
-    assert decide(ANNA, named, NOTHING_KNOWN, POLICY, own).action == "hold"
-    # A text of which nothing is known, or suspects beside it, or another domain, and it is a stranger's.
+    # By another program: a tool that writes for its owner.
+    assert decide(ANNA, (*signals, text, signal(1.5, name="software")), NOTHING_KNOWN, POLICY, MAILING).action == "hold"
+    # A text of which nothing is known, or suspects beside it, or another name, and it is a stranger's.
     for more in ((), (text, signal(0.5, name="neighbours")), (text, signal(2.0, name="from_address"))):
         assert decide(ANNA, (*signals, *more), NOTHING_KNOWN, POLICY, MAILING).action == "quarantine"
     botnet = msgspec.structs.replace(NOTHING_KNOWN, networks=4)
@@ -154,21 +151,6 @@ def test_that_a_login_is_used_in_a_new_way_suspends_nobody_by_itself() -> None:
         assert suspended(signal(POLICY.threshold.watch / 2, name=name))
     # A script that is new in its account, and is in nobody's hands but who put it there.
     assert suspended(kind="script")
-
-
-@pytest.mark.parametrize(
-    ("header", "own"),
-    [
-        (b"From: karl@EXAMPLE.com\r\n", True),
-        (b"From: anna@example.com\r\nReply-To: <office@example.com>\r\n", True),
-        (b"From: anna@example.com\r\nReply-To: anna@example.org\r\n", False),
-        (b"From: anna@mail.example.com\r\n", False),
-        (b"Subject: x\r\n", False),
-    ],
-)
-def test_what_is_of_the_senders_own_domain(header: bytes, own: bool) -> None:
-    assert of_own_domain(ANNA, parse(header + b"\r\nx\r\n")) is own
-    assert not of_own_domain(msgspec.structs.replace(ANNA, name="192.0.2.1"), parse(b"\r\nx\r\n"))
 
 
 def test_whose_answers_say_nothing_of_it_is_convicted_as_ever() -> None:

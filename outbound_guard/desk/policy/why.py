@@ -148,8 +148,7 @@ def of_decision(decision: dict[str, Any], policy: Policy, *, probation: bool = F
     told = {SUSPENDED: "suspended", ALLOWED: "allowed", LIMIT: "over_limit"}.get(decision["code"])
     around = Circumstances(**{told: decision["reason"] or decision["code"]}) if told else Circumstances()
     # What was held although its score convicts was a mailing of which its recipients are asked.
-    held = decision["action"] == HOLD
-    now_is = msgspec.structs.replace(around, probation=probation, mailing=held, own_domain=held)
+    now_is = msgspec.structs.replace(around, probation=probation, mailing=decision["action"] == HOLD)
     memory = Memory(NO_PROFILE, NO_PROFILE, NO_TRAFFIC, NO_TRAFFIC)
     if decide(sender, signals, memory, policy, now_is).action != decision["action"]:
         return None
