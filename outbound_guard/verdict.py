@@ -47,11 +47,13 @@ whole, and that others on the server are suspects (of whom is asked because of t
 nothing else speaks, good answers may outweigh them."""
 _ELSEWHERE = frozenset(("clients", "copies", "manner", "software"))
 """What a mailing from a place, or by a program, that is new to its sender says besides: its owner is travelling or has
-a new tool, or somebody else has the password. Where the text speaks for it, and nothing against the company, the
-recipients may say which it is."""
+a new tool, or somebody else has the password. Where neither the text nor the company speaks against it, the recipients
+may say which it is."""
 _NOVELTY = _ELSEWHERE | {"from_address", "recipients"}
 """What is new about a mailbox. Most logins that are used in a new way are so by their owners: by that alone mail is
 held, and nobody suspended, unless it comes from more networks than one traveller can."""
+_PLAIN = 1.0
+"""Nats of a text from which on it speaks against a mailing."""
 _TRAVELLING = 3
 """Networks within two hours that a traveller may come from; more is a botnet."""
 _NOTHING_ELSE = 0.5
@@ -192,7 +194,7 @@ def _beside(signals: Sequence[Signal], names: frozenset[str]) -> float:
 
 def _may_travel(signals: Sequence[Signal], memory: Memory) -> bool:
     text, company = (sum([s.weight for s in signals if s.name == name]) for name in ("content", "neighbours"))
-    return text < 0 and company <= 0 and memory.networks <= _TRAVELLING
+    return text < _PLAIN and company <= 0 and memory.networks <= _TRAVELLING
 
 
 def is_mailing(sender: Sender, message: Message, memory: Memory, *, held: bool) -> bool:

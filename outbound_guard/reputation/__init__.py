@@ -174,7 +174,7 @@ class Reputation:
             domains=len(domains),
             new_domains=new_domains,
             new_traits=_FLAGS[never | waiting],
-            first_seen=new_recipients > 0 or never > 0,
+            first_seen=never > 0,
             campaign=Company(*_COMPANY.unpack(told)) if told else None,
             shows=tuple([value is not None for value in seen.traits]),
             hashes=hashes[: 4 * len(TRAITS)] + numbers[_FOUND.size :],

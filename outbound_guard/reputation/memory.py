@@ -212,7 +212,7 @@ class Memory(msgspec.Struct, frozen=True):
     new_traits: tuple[bool, ...] = (False,) * len(TRAITS)
     """Values that are not known (yet)."""
     first_seen: bool = False
-    """True if one of them, or a recipient, was never seen before; else they were seen in the last hours already."""
+    """True if one of them was never seen before; else they were seen in the last hours already."""
     campaign: Company | None = None
     """Of the text; None if it is too short."""
     near: Company | None = None

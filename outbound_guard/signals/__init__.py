@@ -71,9 +71,10 @@ CHECKS: tuple[ModuleType, ...] = (
 _REPEATED = 2.5
 """What a finding says at most when it is seen again and again, as a multiple of what it says once."""
 _SAME_AGAIN = 1.5
-"""The same for checks of habit, if nothing in the message is seen for the first time: a network stays new for half a
-day, and is one finding however often it is used meanwhile. And for what is said of a text that is sent again, unless
-that is much: as many times as it is nats, so that only what reads like spam becomes a proof by being sent to many."""
+"""The same for checks of habit, if nothing of it is seen for the first time: a network stays new for half a day, and is
+one finding however often it is used meanwhile, and to however many new recipients. And for what is said of a text that
+is sent again, unless that is much: as many times as it is nats, so that only what reads like spam becomes a proof by
+being sent to many."""
 
 
 _USUAL = -0.5
@@ -128,6 +129,7 @@ class Panel:
         self._asked = [(a.look, a.settings, a) for a in self._armed]
         self._asked_of_nothing = [(a.look, a.settings, a) for a in self._armed if not a.needs_memory]
         self._content = next((a.slot for a in self._armed if a.name == content.NAME), -1)
+        self._list = next((a.slot for a in self._armed if a.name == recipients.NAME), -1)
         self._who = tuple(a.slot for a in self._armed if a.name in owner.WHO)
         self._of_habit = frozenset(a.name for a in self._armed if a.habit and not a.shadow)
         self._kept = frozenset(a.name for a in self._armed if a.habit) - _NOT_WHO | {content.NAME}
@@ -181,7 +183,10 @@ class Panel:
             else:
                 # However often it is seen, a weak oddity does not become a strong one.
                 if check.habit:
-                    most = _REPEATED if view.memory.first_seen else _SAME_AGAIN
+                    again_so = not view.memory.first_seen
+                    if check.slot == self._list:
+                        again_so = again_so and not view.memory.new_recipients
+                    most = _SAME_AGAIN if again_so else _REPEATED
                 elif same_text and check.slot == self._content:
                     most = min(max(fresh, _SAME_AGAIN), _REPEATED)
                 else:

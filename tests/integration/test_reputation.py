@@ -226,6 +226,8 @@ async def test_a_new_network_is_known_only_after_half_a_day(reputation: Reputati
     await habit(reputation, seen(START + 12 * HOUR, "bob@example.net"))
     known = await reputation.recall(seen(START + 12 * HOUR, "bob@example.net"))
     assert (known.is_new("network"), known.first_seen) == (False, False)
+    other = await reputation.recall(seen(START + DAY, "somebody@else.example"))
+    assert (other.new_recipients, other.first_seen) == (1, False)
     assert known.habit("network") == (2.0, 1.0)
     assert (await reputation.recall(seen(START + 12 * HOUR, "bob@example.net", network="198.51"))).is_new("network")
 

@@ -74,6 +74,20 @@ def test_only_what_reads_like_spam_becomes_a_proof_by_being_sent_to_many(said: f
     assert after(said, 1) == pytest.approx(2 * said)
 
 
+def test_a_new_network_is_one_finding_to_however_many_new_people() -> None:
+    def after(left: float, *, first_seen: bool) -> float:
+        return weights({"clients": left}, new=("network",), first_seen=first_seen, recipients=1, new_recipients=1)[
+            "clients"
+        ]
+
+    once = after(0.0, first_seen=True)
+    assert after(once, first_seen=False) == pytest.approx(1.5 * once)
+    assert after(once, first_seen=True) == pytest.approx(2 * once)
+    # Of the recipients each is one.
+    said = weights({}, recipients=1, new_recipients=1)["recipients"]
+    assert weights({"recipients": said}, recipients=1, new_recipients=1)["recipients"] > 1.6 * said
+
+
 def test_one_change_is_one_proof() -> None:
     def total(*others: Signal) -> float:
         new = [Signal("clients", 3.0, ""), Signal("software", 2.0, ""), Signal("manner", -0.5, "")]

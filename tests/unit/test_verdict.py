@@ -115,7 +115,7 @@ def test_anything_that_its_sender_did_convicts_it(weight: float, name: str) -> N
     assert decide(ANNA, trial, NOTHING_KNOWN, POLICY, MAILING).action == "hold"
 
 
-def test_a_mailing_from_elsewhere_whose_text_speaks_for_it_is_asked_about() -> None:
+def test_a_mailing_from_elsewhere_whose_text_does_not_speak_against_it_is_asked_about() -> None:
     signals = (signal(5.3, name="clients"), signal(2.5, name="copies"), signal(2.0, name="recipients"))
     text = signal(-1.0, name="content")
     verdict = decide(ANNA, (*signals, text), NOTHING_KNOWN, POLICY, MAILING)
@@ -123,8 +123,14 @@ def test_a_mailing_from_elsewhere_whose_text_speaks_for_it_is_asked_about() -> N
     assert in_doubt(ANNA, (*signals, text), NOTHING_KNOWN, POLICY, MAILING) == pytest.approx(8.8)
     # By another program: a tool that writes for its owner.
     assert decide(ANNA, (*signals, text, signal(1.5, name="software")), NOTHING_KNOWN, POLICY, MAILING).action == "hold"
-    # A text of which nothing is known, or suspects beside it, or another name, and it is a stranger's.
-    for more in ((), (text, signal(0.5, name="neighbours")), (text, signal(2.0, name="from_address"))):
+    for said in ((), (signal(0.9, name="content"),)):
+        assert decide(ANNA, (*signals, *said), NOTHING_KNOWN, POLICY, MAILING).action == "hold"
+    # A text that speaks against it, or suspects beside it, or another name, and it is a stranger's.
+    for more in (
+        (signal(1.0, name="content"),),
+        (text, signal(0.5, name="neighbours")),
+        (text, signal(2.0, name="from_address")),
+    ):
         assert decide(ANNA, (*signals, *more), NOTHING_KNOWN, POLICY, MAILING).action == "quarantine"
     botnet = msgspec.structs.replace(NOTHING_KNOWN, networks=4)
     assert decide(ANNA, (*signals, text), botnet, POLICY, MAILING).action == "quarantine"
