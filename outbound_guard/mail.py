@@ -15,7 +15,7 @@ MAX_HEADER = 524_288
 """Octets of a header section that are read; the edge takes no message with a longer one."""
 MOST_FIELDS = 2_000
 """Fields of a header section that are read; the edge takes no message with more. Honest mail has below 200."""
-_LONG_HEADER, _LONGEST_VALUE = 65_536, 65_536
+_LONG_HEADER, _LONG_VALUE = 65_536, 65_536
 """In a header section of more octets than the first, a value is cut to so many characters as the second."""
 # A name without its colon, at the end of a line that goes on: RFC 5322 2.2 and 4.5.8 fold no field there.
 _FOLDED_NAME = re.compile(rb"^[^:\r\n \t][^:\r\n]*(?:\r\n[ \t][^\r\n]*)+", re.M)
@@ -159,8 +159,8 @@ class Headers:
     def __init__(self, content: bytes) -> None:
         """Read the header of `content`, up to the first empty line; lines that are no field are left out.
 
-        A field is what `without_fields` takes out, and what mail servers take for one: an ASCII name and a colon on one
-        line. More than `MAX_HEADER` octets or `MOST_FIELDS` lines are not read.
+        A field is what `without_fields` takes out, and what mail servers remove by its name: an ASCII name and a colon
+        on one line. More than `MAX_HEADER` octets or `MOST_FIELDS` lines are not read.
         """
         if content[:2] == b"\r\n":
             stop, self.end = 0, 2
@@ -188,7 +188,7 @@ class Headers:
             if colon and name.isascii()
         ]
         if stop > _LONG_HEADER:
-            self.fields = [(name, value[:_LONGEST_VALUE]) for name, value in self.fields]
+            self.fields = [(name, value[:_LONG_VALUE]) for name, value in self.fields]
         # Of several fields of one name the last in this order, which is the first, stays.
         self._first = dict(reversed(self.fields))
 

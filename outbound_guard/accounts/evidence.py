@@ -19,7 +19,7 @@ _LOGIN_FORMS: dict[str, Callable[[str], tuple[str, str] | None]] = {
     "x-get-message-sender-via": forms.sender_via,
 }
 _AT_EACH_END = 10
-"""Fields of one name that are read."""
+"""Fields of one name that are read, of the first and of the last."""
 COMPANIONS = frozenset({"received", "x-antiabuse", "x-php-script", "x-source-dir", "x-forwarded-for"})
 """Fields that are read beside those that the rules name."""
 

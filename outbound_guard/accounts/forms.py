@@ -22,7 +22,7 @@ LONGEST_VALUE = 2000
 """Characters of a header value that are read: no server writes more, and no pattern is to run over it. `identity` cuts
 them before anybody reads them."""
 _REMEMBERED = 400
-"""Characters of a value that are remembered; no form takes more into account."""
+"""Characters of a value whose reading is remembered."""
 
 # A colon in the local part would let an address pose as `server/uid:script`, a brace would break Redis hash tags.
 _ADDRESS = re.compile(r"[^\s@:;,\"<>(){}\[\]\\]{1,64}@\w(?:[\w.-]*\w)?")
@@ -34,12 +34,12 @@ _Result = TypeVar("_Result")
 
 
 def _remember(read: Callable[[str], _Result]) -> Callable[[str], _Result]:
-    """`read`, with the readings of the last values kept: short ones, or a client could fill the memory with them."""
+    """`read`, with the readings of the last values kept: of short ones, or a client could fill the memory with them."""
     remembered = lru_cache(maxsize=_MEMO)(read)
 
     @wraps(read)
     def reading(text: str) -> _Result:
-        return remembered(text[:_REMEMBERED])
+        return remembered(text) if len(text) <= _REMEMBERED else read(text)
 
     return reading
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-from collections import Counter
 
 import msgspec
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
@@ -24,8 +23,10 @@ MAX_HIDDEN = 60
 
 _DEEPEST = 500
 """Elements within each other. The parser asks all around a new one, so its time grows with the square of the depth."""
-_MANY_TAGS = 3_000
-"""Tags of a source; fewer are never deep enough to hold anybody up."""
+_REOPENED = 50_000
+"""Elements that the parser makes by itself: what is bold is bold in the next paragraph too, if nobody has ended it."""
+_MANY_TAGS = 500
+"""Tags of a source; fewer never hold anybody up."""
 
 # A space before what a browser shows as a new line or cell, so that words on both sides stay apart;
 # elements within a line (b, span, font) do not part words: `V<b></b>iagra` reads as one word.
@@ -40,6 +41,9 @@ _OPEN_OR_CLOSE = re.compile(r"<(/?)([a-z][a-z0-9]*)")
 _EMPTY = "area base br col embed hr img input link meta param source track wbr"
 _ENDED_BY_THE_NEXT = "p li dt dd tr td th thead tbody tfoot option optgroup"
 _NEVER_DEEP = frozenset(f"{_EMPTY} {_ENDED_BY_THE_NEXT}".split())
+_FORMATTING = frozenset(
+    ["a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"]
+)
 _FRAMES = frozenset(("iframe", "object", "embed"))
 _SOURCE = 16_000
 """Characters of the source, styles left out, of which `source_text` reads the text."""
@@ -168,25 +172,31 @@ def without_tags(source: str) -> str:
 
 
 def _deep(source: str) -> bool:
-    """True if the elements of a source lie within each other deeper than `_DEEPEST`."""
+    """True if the elements of a source lie so deep within each other that its tree would take long to make.
+
+    More is counted than a parser makes, never less: an end counts only if it ends the innermost element.
+    """
     if source.count("<") < _MANY_TAGS:
         return False
     around: list[str] = []
-    times: Counter[str] = Counter()
+    formatting: list[tuple[str, int]] = []
+    reopened = 0
     for closes, name in _OPEN_OR_CLOSE.findall(source.lower()):
-        if not closes:
-            if name not in _NEVER_DEEP:
-                around.append(name)
-                times[name] += 1
-                if len(around) > _DEEPEST:
-                    return True
-        elif times[name]:
-            while True:
-                last = around.pop()
-                times[last] -= 1
-                if last == name:
-                    break
-    return False
+        if name in _FORMATTING:
+            if not closes:
+                formatting.append((name, len(around)))
+            elif formatting and formatting[-1] == (name, len(around)):
+                formatting.pop()
+            continue
+        reopened += len(formatting)
+        if closes:
+            if around and around[-1] == name:
+                around.pop()
+        elif name not in _NEVER_DEEP:
+            around.append(name)
+        if len(around) + len(formatting) > _DEEPEST or reopened > _REOPENED:
+            return True
+    return len(formatting) > _DEEPEST
 
 
 def see(source: str) -> View:

@@ -22,9 +22,9 @@ from outbound_guard.delivery.wire import made_ready
 from outbound_guard.mail import Envelope
 from outbound_guard.reply import not_as_it_wants
 
-_FAULT_OF_OURS = frozenset({500, 502, 503, 530, 534, 535, 538})
-"""With these a smarthost refuses how we speak to it, above all our login (RFC 4954 6), and not the message. 501, 504
-and 555 are said of addresses too, and 554 of anything."""
+_FAULT_OF_OURS = frozenset({502, 503, 530, 534, 535, 538})
+"""With these a smarthost refuses how we speak to it, above all our login (RFC 4954 6), and not the message. 500 is
+said of long lines, 501, 504 and 555 of addresses, and 554 of anything."""
 
 
 class Smarthosts:

@@ -150,8 +150,8 @@ def header(content: bytes, most: int) -> bytes | None:
             return None
         end = len(content)
     head = content[:end]
-    # The shortest field has a letter, a colon and a line end.
-    if end > 4 * MOST_FIELDS and head.count(b"\r\n") - head.count(b"\r\n ") - head.count(b"\r\n\t") >= MOST_FIELDS:
+    # As many lines as are read; the shortest has one octet and a line end.
+    if end >= 3 * MOST_FIELDS and head.count(b"\r\n") - head.count(b"\r\n ") - head.count(b"\r\n\t") >= MOST_FIELDS:
         return None
     return head
 

@@ -19,6 +19,7 @@ def nested(depth: int) -> bytes:
     return out
 
 
+BOLD = b"".join(b"<b a%d>" % n for n in range(450))
 CASES = {
     "long text": HEAD + b"\r\n" + b"hello world this is text\r\n" * 40_000,
     "one line": HEAD + b"\r\n" + b"a" * 1_000_000,
@@ -41,6 +42,11 @@ CASES = {
     "links around tables": HTML + b"<a href=//x.example><table>" * 20_000,
     "lists in lists": HTML + b"<ol>" * 250_000,
     "elements closed by others": HTML + b"<dl></p></x>" * 90_000,
+    "bold again in each paragraph": HTML + b"".join(b"<b a%d>" % n for n in range(450)) + b"<p>x" * 9_000,
+    "bold, and said to be ended": HTML
+    + b"".join(b"<b a%d><object></b></object>" % n for n in range(600))
+    + b"<p>x" * 7_000,
+    "ends that end nothing": HTML + b"<x><div></x>" * 4_000,
     "deep, and closed again": HTML + b"<div>" * 4_000 + b"</div>" * 4_000,
     "formatting": HTML + b"<p><b><i><u><font>" * 60_000,
     "brackets": HTML + b"<" * 1_000_000,

@@ -149,3 +149,12 @@ def test_a_header_has_so_many_fields_at_most(folds: int) -> None:
     assert head is not None
     assert len(Headers(head).fields) == MOST_FIELDS
     assert header(message(MOST_FIELDS + 1), 524_288) is None
+
+
+def test_lines_that_are_no_field_hide_none() -> None:
+    last = b"X-AuthUser: eve@x.example\r\n\r\n"
+    for line in (b"a\r\n", b":\r\n", b"a:\r\n"):
+        assert header(line * MOST_FIELDS + last, 524_288) is None
+        head = header(line * (MOST_FIELDS - 1) + last, 524_288)
+        assert head is not None
+        assert Headers(head).get("x-authuser") == "eve@x.example"

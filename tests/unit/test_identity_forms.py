@@ -261,3 +261,8 @@ def test_outside_address() -> None:
         assert forms.outside_address(address) == address
     for other in ("127.0.0.1", "127.9.9.9", "::1", "1.2.3", "1.2.3.400", ":::", ""):
         assert forms.outside_address(other) is None
+
+
+def test_what_is_too_long_is_not_cut_until_it_fits() -> None:
+    assert forms.mailbox_or_word("victim@example.com" + " " * 400 + "eve") is None
+    assert forms.domain("victim.example" + "." * 400 + "eve.example") is None
