@@ -130,7 +130,7 @@ def why(sender: Sender, signals: tuple[Signal, ...], memory: Memory, policy: Pol
     # What good answers have to outweigh before it goes out in slices.
     doubt = in_doubt(sender, signals, memory, policy, now_is) if now == HOLD else None
     sentences = [*_sentences(found, verdict, policy, corrected, doubt), *([_PROBATION] if now_is.probation else [])]
-    convicting = sum([signal.weight for signal in effective if not signal.volume])
+    convicting = next(mark.evidence for mark in marks if mark.name == "quarantine")
     if decided_by == "score" and not suspendable and convicting >= policy.threshold.suspend * careful and not doubt:
         sentences.append(_FORWARDED if sender.kind == "forwarder" else _ONLY_NEW)
     return msgspec.structs.replace(found, sentences=tuple(sentences))
