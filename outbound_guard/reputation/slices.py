@@ -7,9 +7,10 @@ bought list, one that takes the mail log(0.98 / 0.80) = 0.2 nats against it. The
 sequential test with two bounds (Wald 1945):
 
 - at or below -SURE the list is taken for a bad one, and nothing more goes out; of good lists that happens to 5 %;
+- in between a further first slice goes out. A message to a single recipient says little, so a thief's can be several;
 - at or above SURE (some 15 good answers more than the bad ones outweigh) it is taken for a good one: so many recipients
-  may have been let out as have answered, times `slice_growth`. As in TCP's slow start, all is out in a few slices;
-- in between a further first slice goes out. A message to a single recipient says little, so a thief's can be several.
+  may have been let out as have answered, times `slice_growth`, or a further first slice if that is more. As in TCP's
+  slow start, all is out in a few slices.
 
 Where not the volume but the text speaks against a mailing, and the company, and nothing else (verdict.py), the same
 test is stricter: good answers must outweigh what speaks against it, not only SURE; and of a mailbox only answers of
@@ -25,7 +26,6 @@ slices all of it would go out after `longest`.
 
 from __future__ import annotations
 
-from math import inf
 from typing import Any
 
 import msgspec
@@ -60,9 +60,11 @@ class _Trial(msgspec.Struct):
     last: float
     messages: int = 0
     recipients: int = 0
-    most_messages: float = 0.0
-    """So many may have gone out by the end of the present slice."""
-    most_recipients: float = 0.0
+    most_messages: int = 0
+    """So many messages, to so many recipients, may have gone out by the end of the present slice."""
+    most_recipients: int = 0
+    earned_recipients: float = 0.0
+    """Or so many recipients in however many messages, where the list is taken for a good one."""
 
 
 class Slices:
@@ -85,18 +87,19 @@ class Slices:
         said, enough = GOOD * good - BAD * bad, max(SURE, against)
         if said <= -SURE:
             return ""
-        if said < enough and (trial.most_messages == inf or (strangers and memory.new_share < _NEW)):
+        if said < enough and (trial.earned_recipients or (strangers and memory.new_share < _NEW)):
             return ""  # What is good enough for volume, or for those who are known, is not for this.
         answered = good + bad
         if now - trial.slice_at >= self.hold.slice_wait and answered * 2 >= trial.recipients:
             trial.slice_at = now
+            trial.most_messages = trial.messages + self.hold.first_slice
+            trial.most_recipients = trial.recipients + RECIPIENTS
             if said >= enough:
                 growth = min(self.hold.slice_growth, SLOW) if against > 0 else self.hold.slice_growth
-                trial.most_messages, trial.most_recipients = inf, growth * answered
-            else:
-                trial.most_messages = trial.messages + self.hold.first_slice
-                trial.most_recipients = trial.recipients + RECIPIENTS
-        if trial.messages >= trial.most_messages or trial.recipients + recipients > trial.most_recipients:
+                trial.earned_recipients = growth * answered
+        out = trial.recipients + recipients
+        further = trial.messages < trial.most_messages and out <= trial.most_recipients
+        if not further and out > trial.earned_recipients:
             return ""
         why = "held for its text or company alone" if against > 0 else "held for its volume alone"
         if not trial.messages:

@@ -80,6 +80,14 @@ def test_few_answers_let_a_few_more_go() -> None:
     assert let_out(slices, knows(reached=27, unknown_user=1), 1, NOW + 240) == 4 * 28 - 12
 
 
+def test_a_list_that_is_taken_for_a_good_one_gets_no_less_than_one_of_which_nobody_knows() -> None:
+    # The fifteenth good answer makes three nats, and twice fifteen are only six more than have got it.
+    for good in (14, 15):
+        slices = Slices(HOLD)
+        assert let_out(slices, knows(), 8, NOW, against=3.0) == 3
+        assert let_out(slices, knows(reached=good), 8, NOW + 60, against=3.0) == 3
+
+
 @pytest.mark.parametrize("answers", [{"unknown_user": 2}, {"refused": 2}, {"complaint": 1, "unknown_user": 1}])
 def test_a_list_that_is_taken_badly_stays(answers: dict[str, float]) -> None:
     slices = Slices(HOLD)
