@@ -152,6 +152,27 @@ def slow_botnet(world: World) -> None:
         )
 
 
+def filled_in(world: World) -> None:
+    owner, ip = Mailbox(world), world.address()
+    for number in range(400):
+        text = (
+            f"Dear {world.word().title()} {world.word().title()},\n\nyour parcel {world.rng.randint(10**7, 10**8)} "
+            "could not be delivered today. Please choose another day: "
+            f"https://{world.domain()}/{world.word()}\n\nYour post\n"
+        )
+        owner.send(
+            "x: one letter, filled in for 400 strangers",
+            MONDAY + number * 6,
+            [world.stranger()],
+            f"Your parcel {world.word()}",
+            text,
+            ip=ip,
+            program="Mailer 2",
+            gone=0.07,
+            complaints=0.02,
+        )
+
+
 # Honest mail that looks odd.
 
 
@@ -280,6 +301,51 @@ def law_firm(world: World) -> None:
         owner.send("ok: serial letters of a law firm", at, [world.stranger()], matter, text, gone=0.03)
 
 
+def school_by_telephone(world: World) -> None:
+    owner, home = Mailbox(world), world.address()
+    text = (
+        "Dear parents,\n\nas a pipe has burst in the gym the school is closed tomorrow. Day care takes place in the "
+        "town hall. The school bus runs as usual.\n\nThe head teacher\n"
+    )
+    for number in range(15):
+        to, at = [world.stranger() for _ in range(40)], MONDAY + 10 * 3600 + number * 20
+        kind = "ok: school closed, from the head's new telephone"
+        owner.send(kind, at, to, "School closed", text, ip=home, program="Phone Mail 7", gone=0.02, complaints=0.0005)
+
+
+def conference_tool(world: World) -> None:
+    owner, cloud = Mailbox(world), world.address()
+    for number in range(300):
+        decision = world.rng.choice(("is accepted. Please register", "could not be accepted. We hope to see you"))
+        text = (
+            f"Dear {world.word().title()} {world.word().title()},\n\nwe write about your paper {number + 20}: "
+            f"it {decision} before the end of April.\n\n"
+            f"The reviews are at https://papers.{owner.domain}/{number + 20}\n\nThe chairs\n"
+        )
+        owner.send(
+            "ok: a conference's tool in the cloud, 300 authors",
+            MONDAY + number * 3,
+            [world.stranger()],
+            f"Your paper {number + 20}",
+            text,
+            ip=cloud,
+            sender=f"The chairs <{owner.user}>",
+            program="Papers 3",
+            gone=0.01,
+            Reply_To=f"chairs@{owner.domain}",
+        )
+
+
+def booking_tool(world: World) -> None:
+    owner, clouds = Mailbox(world), [world.address() for _ in range(6)]
+    for number in range(60):
+        at, what = MONDAY + number // 15 * DAY + number % 15 * 1700, f"30 minutes with {world.word().title()}"
+        text = f"Your appointment is confirmed. To change it see https://book.example/{world.word()} .\n"
+        message = _invitation(world, owner.user, at, f"Confirmed: {what}", text, f"https://meet.example/{world.word()}")
+        kind, to, ip = "ok: a booking tool, changing addresses", [world.stranger()], world.rng.choice(clouds)
+        owner.send(kind, at, to, "", message=message, ip=ip, program="Booking", gone=0.01)
+
+
 KINDS: tuple[Callable[[World], None], ...] = (
     calendar_phish,
     picture_only,
@@ -302,4 +368,8 @@ KINDS: tuple[Callable[[World], None], ...] = (
     old_list,
     traveller,
     law_firm,
+    school_by_telephone,
+    conference_tool,
+    booking_tool,
+    filled_in,
 )

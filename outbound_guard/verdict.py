@@ -111,6 +111,8 @@ class Circumstances(msgspec.Struct, frozen=True):
     """Why, if answers can clear it, it may go out with a slice (reputation/slices.py); empty: it may not."""
     mailing: bool = False
     """It may be one of many copies, so that answers to some say something of the others (`is_mailing`)."""
+    filled_in: bool = False
+    """It is one of several that are nearly the same, as a tool writes them (`is_filled_in`)."""
 
 
 def decide(
@@ -169,9 +171,10 @@ def in_doubt(
     suspicion = threshold.watch * careful
     if convicting < threshold.hold * careful and all(s.weight < suspicion for s in others if s.name not in _ANSWERED):
         return 0.0
-    if not now_is.mailing or now_is.probation:
-        return None  # Answers to others say nothing of it, or a second chance was given already.
-    unproven = _UNPROVEN | _ELSEWHERE if _may_travel(others, memory) else _UNPROVEN
+    travels = _may_travel(others, memory)
+    if now_is.probation or not (now_is.mailing or (travels and now_is.filled_in)):
+        return None  # A second chance was given already, or answers to others say nothing of it.
+    unproven = _UNPROVEN | _ELSEWHERE if travels else _UNPROVEN
     refused = max([signal.weight for signal in others if signal.name == "refusals"], default=0.0)
     clear = _beside(others, unproven) < _NOTHING_ELSE * suspicion and refused < suspicion
     return max(convicting, suspicion) if clear else None
@@ -203,6 +206,14 @@ def is_mailing(sender: Sender, message: Message, memory: Memory, *, held: bool) 
         times = memory.campaign.times if memory.campaign else 0
         return not held or memory.recipients >= _READERS or times >= _COPIES
     return sender.kind != "forwarder" and any(message.headers.get(field) for field in _LIST_FIELDS)
+
+
+def is_filled_in(sender: Sender, memory: Memory) -> bool:
+    """True if a mailbox's text is nearly the same for the third time: a tool fills in a name and a number.
+
+    What reads like spam is reworded to look new, so that counts only where the text does not speak against the sender.
+    """
+    return sender.kind == "mailbox" and memory.near is not None and memory.near.times >= _COPIES
 
 
 def caution(memory: Memory, policy: Policy, now_is: Circumstances) -> float:
@@ -244,6 +255,7 @@ def circumstances(
         held_for,
         probation=bool(of_sender or of_account),
         mailing=is_mailing(sender, message, memory, held=held_for is not None),
+        filled_in=is_filled_in(sender, memory),
     )
 
 

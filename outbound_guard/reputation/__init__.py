@@ -186,7 +186,7 @@ class Reputation:
         """The memory of a sender that is strange, with what is known of those who have something in common with it.
 
         Texts that are nearly the same share at least two hashes of their sketches, so the second best of these says how
-        many senders there are.
+        many senders there are, and how often this one's account has sent one.
         """
         sender, sketch = seen.sender, seen.sketch()
         shared = {"account": (b"&" + sender.account.encode(), sender.name)}
@@ -204,10 +204,11 @@ class Reputation:
             down.__traceback__ = None
             return memory
         found = [Company(*one) for one in _COMPANY.iter_unpack(told)]
-        near = sorted(found[: len(sketch)], key=lambda company: (company.hot, company.senders))
+        near = sorted(found[: len(sketch)], key=lambda company: (company.hot, company.senders))[-2:]
+        times = sorted([company.times for company in found[: len(sketch)]])[-2:]
         return msgspec.structs.replace(
             memory,
-            near=near[-2] if len(near) > 1 else None,
+            near=msgspec.structs.replace(near[0], times=times[0]) if len(near) > 1 else None,
             neighbours=dict(zip(shared, found[len(sketch) :], strict=True)),
             company=company,
         )

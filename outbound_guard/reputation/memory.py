@@ -216,7 +216,7 @@ class Memory(msgspec.Struct, frozen=True):
     campaign: Company | None = None
     """Of the text; None if it is too short."""
     near: Company | None = None
-    """Of texts that are nearly the same; None if it is no stranger."""
+    """Of texts that are nearly the same, counted by account; None if it is no stranger."""
     neighbours: dict[str, Company] = {}
     """Strangers of late by what they share: `address`, the accounts to which this client's network was new; `account`,
     its senders; `server`, its accounts. Empty if it is no stranger."""

@@ -72,6 +72,14 @@ def look(view: View, settings: Settings) -> Finding | None:
     return weight, ", ".join(reasons) or "usual From address and name"
 
 
+def elsewhere(view: View) -> bool:
+    """True if a mailbox asks for answers in, or writes as somebody of, a domain that is neither its own nor usual."""
+    memory, message = view.memory, view.message
+    return (
+        memory.is_new("reply") and message.reply_to != "" and domain_of(message.reply_to) != message.from_domain
+    ) or (memory.is_new("from") and message.from_domain != domain_of(view.sender.name))
+
+
 def _at_home(view: View) -> bool:
     """True if a mailbox writes as somebody of its own domain, from a network that it has used since long."""
     memory = view.memory

@@ -22,6 +22,8 @@ _ASIDE = 0.25
 """The part that counts of what is new, beside the newest of it, if nothing else speaks against the sender..."""
 _PLAIN = 1.0
 """... and the nats of something else from which on all of it counts."""
+_ONE_ANSWER = 2.0
+"""Nats of answers that are nothing yet: of the best list, too, somebody is gone."""
 _OWNERS = ("network", "software", "zone", "from", "name")
 """What somebody who writes from elsewhere can hardly have all as the owner has it."""
 _OFTEN = 10.0
@@ -40,15 +42,17 @@ def as_ever(view: View) -> bool:
     )
 
 
-def one_change(signals: list[Signal]) -> list[Signal]:
+def one_change(signals: list[Signal], *, elsewhere: bool = False) -> list[Signal]:
     """`signals`, where of what is new about a sender the strongest counts whole and the rest in part.
 
-    The more something else speaks against it, the more each of them is a further proof.
+    The more something else speaks against it, the more each of them is a further proof. `elsewhere`: the answers are to
+    go to another domain, or From names one (from_address.py). No new telephone does that: it counts whole.
     """
-    new = [signal for signal in signals if signal.weight > 0 and not signal.shadow and signal.name in _NEW]
+    one = _NEW - {from_address.NAME} if elsewhere else _NEW
+    new = [signal for signal in signals if signal.weight > 0 and not signal.shadow and signal.name in one]
     if len(new) < 2:
         return signals
-    against = max([signal.weight for signal in signals if not signal.shadow and signal.name in _ELSE], default=0.0)
+    against = max([_speaks(signal) for signal in signals if not signal.shadow and signal.name in _ELSE], default=0.0)
     part = _ASIDE + (1.0 - _ASIDE) * min(max(against, 0.0) / _PLAIN, 1.0)
     if part == 1.0:
         return signals
@@ -61,3 +65,7 @@ def one_change(signals: list[Signal]) -> list[Signal]:
         else signal
         for signal in signals
     ]
+
+
+def _speaks(signal: Signal) -> float:
+    return signal.weight - _ONE_ANSWER if signal.name == refusals.NAME else signal.weight

@@ -52,7 +52,7 @@ async def mailing(under_test: Relay, folder: Path) -> list[int]:
     return held
 
 
-async def let_go(under_test: Relay, held: list[int], now: float, bad: int) -> list[int]:
+async def let_go(under_test: Relay, held: list[int], now: float, bad: int, *, each: int = EACH) -> list[int]:
     """Look at all that is held at `now`; what goes out is answered at once, by so many that do not exist."""
     out = []
     for number in held:
@@ -60,7 +60,7 @@ async def let_go(under_test: Relay, held: list[int], now: float, bad: int) -> li
         if answer["action"] == "relay":
             out.append(number)
     for number in out:
-        for to, reply in ((range(bad), "550 5.1.1 user unknown"), (range(bad, EACH), "250 2.0.0 OK")):
+        for to, reply in ((range(bad), "550 5.1.1 user unknown"), (range(bad, each), "250 2.0.0 OK")):
             whom = [f"reader{number}x{place}@host{place}.example" for place in to]
             if whom:
                 await ask(under_test, "result", now + 1, number, rcpt_to=whom, reply=reply, stage="final")
@@ -154,3 +154,65 @@ async def test_to_single_friends_the_same_text_does_not_go(tmp_path: Path) -> No
         )
         assert [(await write(number, 0, NOW + number))["action"] for number in (1, 2, 3, 4)] == ["hold"] * 4
         assert await let_go(under_test, [1, 2, 3, 4], NOW + 330, 0) == []
+
+
+TOOL = Policy(signal={"content": {"mode": "off"}, "rate": {"mode": "off"}})
+"""The text says nothing, and neither does the volume."""
+LETTER = (
+    "Dear {0},\r\n\r\nwe write about the paper {1} that you have sent to our conference on gardens in the city. It has "
+    "been read by three of us, who like it well. Please register before the end of April.\r\n\r\nThe chairs\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("answers_to", "delivered"), [("chairs@garden.example", True), ("prize@elsewhere.example", False)]
+)
+async def test_what_a_tool_writes_for_a_login_is_asked_about(tmp_path: Path, answers_to: str, delivered: bool) -> None:
+    """Decisions to sixty authors, from the cloud: the first ones' answers let the rest out, if its own domain asks."""
+    async with relay(TOOL) as under_test:
+        await under_test.handle({"ev": "start", "t": NOW, "trace": str(tmp_path)})
+        size = 0
+
+        async def write(number: int, now: float, to: str, text: str, client: str) -> str:
+            nonlocal size
+            message = zlib.compress(text.encode())
+            with (tmp_path / "messages.zbin").open("ab") as file:
+                file.write(message)
+            answer = await ask(
+                under_test,
+                "tx",
+                now,
+                number,
+                client_ip=client,
+                server=None,
+                sasl_user="anna@garden.example",
+                helo="pc",
+                mail_from="anna@garden.example",
+                rcpt_to=[to],
+                message=f"messages.zbin:{size}:{len(message)}",
+                size=len(text),
+            )
+            size += len(message)
+            return str(answer["action"])
+
+        author = "From: Anna <anna@garden.example>\r\nDate: Mon, 2 Mar 2026 10:00:00 +0100\r\n"
+        for number in range(60):
+            text = f"{author}Subject: Roses\r\n\r\nThe roses of bed {number} are in flower.\r\n"
+            at = NOW - 86_400 * (30 - number // 2) + number % 2 * 7000
+            assert await write(1000 + number, at, f"friend{number % 9}@host.example", text, "192.0.2.7") == "relay"
+        tool = (
+            "From: The chairs <anna@garden.example>\r\nX-Mailer: Papers 3\r\nDate: Mon, 2 Mar 2026 10:00:00 +0000\r\n"
+        )
+        held = []
+        for number in range(60):
+            header = f"{tool}Reply-To: {answers_to}\r\nSubject: Your paper {number}\r\n\r\n"
+            who = f"{chr(97 + number % 26)}{chr(97 + number // 26)}wen"
+            text = header + LETTER.format(who.title(), number)
+            if await write(number, NOW + 3 * number, f"reader{number}x0@host0.example", text, "203.0.113.9") != "relay":
+                held.append(number)
+        assert len(held) > 50
+        for later in range(330, 330 + 60 * 30, 60):
+            out = await let_go(under_test, held, NOW + later, 0, each=1)
+            held = [number for number in held if number not in out]
+        assert (held == []) is delivered
+        assert delivered or len(held) > 50

@@ -123,13 +123,19 @@ async def test_a_reworded_text_is_known_and_another_is_not(reputation: Reputatio
         assert memory.campaign.senders == 1  # The text itself is another one each time.
         assert memory.near is not None
         assert memory.near.hot == number
+    # How often this account has sent nearly the text, whatever others have.
+    for times in (1, 2, 3):
+        wording = seen(mailbox("anna@example.com"), text=TEXT.format(times, 50 + times, closings[0]))
+        memory = await send(reputation, wording)
+        assert memory.near is not None
+        assert memory.near.times == times
     letter = (
         "Good morning Bob, as we said on the telephone I send you the minutes of our last meeting. Please look "
         "through them and tell me by Friday what is missing; the next meeting will be in the small hall, with cake."
     )
     memory = await reputation.recall(seen(mailbox("anna@example.com"), text=letter))
     assert memory.near is not None
-    assert memory.near.hot == 0
+    assert (memory.near.hot, memory.near.times) == (0, 1)
 
 
 async def test_a_sender_is_not_its_own_company(reputation: Reputation) -> None:

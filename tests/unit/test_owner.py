@@ -14,6 +14,7 @@ from outbound_guard.reputation import SLOTS, TRAITS, Company, Memory
 from outbound_guard.reputation.forwarding import believed
 from outbound_guard.reputation.memory import NO_PROFILE, NO_TRAFFIC, NOTHING
 from outbound_guard.signals import CHECKS, Panel, View
+from outbound_guard.signals.from_address import elsewhere
 from outbound_guard.signals.owner import one_change
 
 NOW = 1_800_000_000.0
@@ -64,7 +65,7 @@ def test_who_is_not_known_or_comes_from_nowhere_is_not_taken_for_the_owner() -> 
     assert weights({"software": 2.5}, sender=script)["software"] > 1.5
 
 
-@pytest.mark.parametrize(("said", "most"), [(0.5, 0.75), (1.0, 1.5), (2.0, 4.0), (3.0, 7.0)])
+@pytest.mark.parametrize(("said", "most"), [(0.5, 0.5), (1.0, 1.0), (2.0, 4.0), (3.0, 7.0)])
 def test_only_what_reads_like_spam_becomes_a_proof_by_being_sent_to_many(said: float, most: float) -> None:
     def after(left: float, times: int) -> float:
         return weights({"content": left}, said=said, campaign=Company(times=times))["content"]
@@ -96,10 +97,41 @@ def test_one_change_is_one_proof() -> None:
     assert total() == pytest.approx(3.0 + 0.5 - 0.5)
     assert total(Signal("content", -1.0, "")) == pytest.approx(3.0 + 0.5 - 0.5 - 1.0)
     assert total(Signal("content", 0.5, "")) == pytest.approx(3.0 + 2.0 * 0.625 - 0.5 + 0.5)
-    for name in ("content", "neighbours", "refusals"):
+    for name in ("content", "neighbours"):
         assert total(Signal(name, 1.0, "")) == pytest.approx(3.0 + 2.0 - 0.5 + 1.0)
+    # Of answers: one address that is gone is nothing yet, several are.
+    assert total(Signal("refusals", 1.8, "")) == pytest.approx(3.0 + 0.5 - 0.5 + 1.8)
+    assert total(Signal("refusals", 3.0, "")) == pytest.approx(3.0 + 2.0 - 0.5 + 3.0)
     assert total(Signal("content", 3.0, "", shadow=True)) == pytest.approx(3.0)
     assert total(Signal("recipients", 3.0, "")) == pytest.approx(6.0)
+
+
+def test_no_telephone_sends_the_answers_elsewhere() -> None:
+    def total(*, elsewhere: bool) -> float:
+        new = [Signal("clients", 3.0, ""), Signal("from_address", 2.0, ""), Signal("software", 2.0, "")]
+        return sum(signal.weight for signal in one_change(new, elsewhere=elsewhere))
+
+    assert total(elsewhere=False) == pytest.approx(3.0 + 0.5 + 0.5)
+    assert total(elsewhere=True) == pytest.approx(3.0 + 2.0 + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("header", "new", "is_elsewhere"),
+    [
+        (b"Reply-To: boss@example.com", ("reply",), False),
+        (b"Reply-To: boss@example.net", ("reply",), True),
+        (b"Reply-To: boss@example.net", (), False),
+        (b"Subject: Hello", ("from",), False),
+        (b"From: boss@example.net", ("from",), True),
+        (b"From: boss@example.net", (), False),
+    ],
+)
+def test_what_is_elsewhere(header: bytes, new: tuple[str, ...], is_elsewhere: bool) -> None:
+    author = b"" if header.startswith(b"From") else b"From: Anna <anna@example.com>\r\n"
+    memory = Memory(NO_PROFILE, NO_PROFILE, NO_TRAFFIC, NO_TRAFFIC, new_traits=tuple(t in new for t in TRAITS))
+    content = author + header + b"\r\n\r\nHello.\r\n"
+    submission = Submission("i", NOW, Envelope("anna@example.com", ("b@example.net",)), content, "192.0.2.1")
+    assert elsewhere(View(submission, ANNA, parse(content), memory, None, NOW)) is is_elsewhere
 
 
 KINDS = ("clients", "from_address", "software", "manner", "copies", "recipients", "content", "refusals", "neighbours")

@@ -17,6 +17,7 @@ from outbound_guard.verdict import (
     allowed,
     decide,
     in_doubt,
+    is_filled_in,
     is_mailing,
     over_limit,
 )
@@ -199,6 +200,22 @@ def test_what_a_mailing_is(kind: str, headers: bytes, held: bool, times: int, re
     sender = msgspec.structs.replace(ANNA, kind=kind)
     memory = msgspec.structs.replace(NOTHING_KNOWN, campaign=Company(times=times), recipients=recipients)
     assert is_mailing(sender, parse(headers + b"Subject: Spring\r\n\r\nSeeds.\r\n"), memory, held=held) is mailing
+
+
+def test_what_a_tool_fills_in_is_asked_about_unless_it_reads_like_spam() -> None:
+    third = msgspec.structs.replace(NOTHING_KNOWN, campaign=Company(times=1), near=Company(times=3))
+    script = msgspec.structs.replace(ANNA, kind="script")
+    assert [is_filled_in(ANNA, third), is_filled_in(ANNA, NOTHING_KNOWN), is_filled_in(script, third)] == [
+        True,
+        False,
+        False,
+    ]
+    assert not is_filled_in(ANNA, msgspec.structs.replace(third, near=Company(times=2)))
+    now, elsewhere = Circumstances(held_for=300.0, filled_in=True), signal(6.0, name="clients")
+    for text, asked in ((-1.0, True), (0.9, True), (1.0, False), (4.0, False)):
+        doubt = in_doubt(ANNA, (elsewhere, signal(text, name="content")), third, POLICY, now)
+        assert (doubt is not None) is asked
+    assert in_doubt(ANNA, (elsewhere,), third, POLICY, msgspec.structs.replace(now, probation=True)) is None
 
 
 def test_a_hold_about_more_than_volume_waits_for_a_person_in_the_end() -> None:
