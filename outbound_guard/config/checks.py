@@ -279,13 +279,15 @@ def _ledger(config: Config) -> None:
         raise Mistake("server.node", f'"{server.node}" is no name of a host; expected one like "relay1"')
     if url == "embedded":
         return
-    parts = urlsplit(url)
+    expected = "expected embedded | postgresql://USER@HOST:PORT/DATABASE"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
     if parts.scheme != "postgresql" or not parts.path.strip("/"):
         # What else it says may be a password.
-        raise Mistake(
-            "ledger.url",
-            f"{parts.scheme}:// cannot be used as it is there; expected embedded | postgresql://USER@HOST:PORT/DATABASE",
-        )
+        what = f"{parts.scheme}://" if parts.scheme else "it"
+        raise Mistake("ledger.url", f"{what} cannot be used as it is there; {expected}")
     if not (server.node or server.hostname):
         raise Mistake(
             "server.node", "is needed with ledger.url = postgresql://: the name of this host, which no other host has"

@@ -9,7 +9,7 @@ import functools
 import hashlib
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -81,9 +81,8 @@ def go(to: str, said: str = "", *, bad: bool = False) -> Redirect:
 
 def back(asked: Asked, said: str = "", *, bad: bool = False, otherwise: str = "/") -> Redirect:
     """To the page the form was on."""
-    parts = urlsplit(asked.headers.get("referer", ""))
-    to = parts.path + (f"?{parts.query}" if parts.query else "")
-    return go(to if parts.netloc == asked.headers.get("host") else otherwise, said, bad=bad)
+    host, _, path = asked.headers.get("referer", "").partition("://")[2].partition("/")
+    return go(f"/{path.partition('#')[0]}" if host == asked.headers.get("host") else otherwise, said, bad=bad)
 
 
 def local(to: str) -> str:

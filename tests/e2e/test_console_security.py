@@ -342,6 +342,7 @@ def test_other_sites_cannot_make_a_browser_sign_in(house: House) -> None:
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "https://["},
     ):
         answer = stranger.http.post("/sign-in", data={"name": "ann", "password": PASSWORD}, headers=headers)
         assert answer.status_code == 403, headers

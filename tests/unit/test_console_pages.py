@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from litestar.exceptions import ValidationException
 
 from outbound_guard.console import charts
 from outbound_guard.console.moments import field_of, moment_of
-from outbound_guard.console.pages import ago, link, local, number, octets, signed, static, when
+from outbound_guard.console.pages import ago, back, link, local, number, octets, signed, static, when
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,24 @@ def test_nobody_is_sent_elsewhere(elsewhere: str) -> None:
 )
 def test_paths_of_ours_stay(path: str, sent: str) -> None:
     assert local(path) == sent
+
+
+@pytest.mark.parametrize(
+    ("referer", "to"),
+    [
+        ("https://guard.example:8443/held?page=2&q=a%20b", "/held?page=2&q=a%20b"),
+        ("https://guard.example:8443", "/"),
+        ("https://guard.example:8443//evil.example", "/"),
+        ("https://evil.example/held", "/otherwise"),
+        ("https://[", "/otherwise"),
+        ("guard.example:8443/held", "/otherwise"),
+        (None, "/otherwise"),
+    ],
+)
+def test_a_form_leads_back_to_its_page(referer: str | None, to: str) -> None:
+    headers = {"host": "guard.example:8443"} | ({"referer": referer} if referer is not None else {})
+    asked: Any = SimpleNamespace(headers=headers)
+    assert back(asked, otherwise="/otherwise").url == to
 
 
 def test_a_link_leaves_out_what_is_empty() -> None:
