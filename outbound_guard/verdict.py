@@ -208,12 +208,14 @@ def is_mailing(sender: Sender, message: Message, memory: Memory, *, held: bool) 
     return sender.kind != "forwarder" and any(message.headers.get(field) for field in _LIST_FIELDS)
 
 
-def is_filled_in(sender: Sender, memory: Memory) -> bool:
+def is_filled_in(sender: Sender, message: Message, memory: Memory) -> bool:
     """True if a mailbox's text is nearly the same for the third time: a tool fills in a name and a number.
 
     What reads like spam is reworded to look new, so that counts only where the text does not speak against the sender.
+    And not where it leads its readers elsewhere: that they exist, which is what they are asked, is no excuse for that.
     """
-    return sender.kind == "mailbox" and memory.near is not None and memory.near.times >= _COPIES
+    near = memory.near
+    return sender.kind == "mailbox" and near is not None and near.times >= _COPIES and not message.links_elsewhere
 
 
 def caution(memory: Memory, policy: Policy, now_is: Circumstances) -> float:
@@ -255,7 +257,7 @@ def circumstances(
         held_for,
         probation=bool(of_sender or of_account),
         mailing=is_mailing(sender, message, memory, held=held_for is not None),
-        filled_in=is_filled_in(sender, memory),
+        filled_in=is_filled_in(sender, message, memory),
     )
 
 

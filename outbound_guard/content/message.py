@@ -199,6 +199,11 @@ class Message:
         return domain in self._read().written_domains
 
     @property
+    def links_elsewhere(self) -> bool:
+        """True if one of `written_hosts` lies outside the registrable domain of From."""
+        return not self._read().written_domains <= {urls.registrable(self.from_domain)}
+
+    @property
     def file_names(self) -> tuple[str, ...]:
         """The names of `attachments`."""
         return self._read().file_names

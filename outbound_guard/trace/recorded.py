@@ -15,7 +15,7 @@ from outbound_guard.content.model import Model, Reading
 from outbound_guard.mail import Signal, Submission
 from outbound_guard.scanners import Opinion, Scanners
 
-PROPERTIES = ("fingerprint", "sketch", "defects", "language", "charset", "html")
+PROPERTIES = ("fingerprint", "sketch", "defects", "language", "charset", "html", "links_elsewhere")
 """Properties of a message that are read below its header, and that Evidence keeps. A check that reads another one would
 find nothing in a trace without texts: it belongs here, in Evidence and in RecordedMessage."""
 
@@ -32,6 +32,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     language: str = ""
     charset: str = ""
     html: bool = False
+    links_elsewhere: bool = False
 
 
 def evidence_of(message: Message, opinion: float) -> Evidence:
@@ -87,6 +88,11 @@ class RecordedMessage(Message):
     def html(self) -> bool:
         """As recorded."""
         return self._kept.html
+
+    @property
+    def links_elsewhere(self) -> bool:
+        """As recorded."""
+        return self._kept.links_elsewhere
 
 
 class HeaderOnly(bytes):

@@ -205,12 +205,14 @@ def test_what_a_mailing_is(kind: str, headers: bytes, held: bool, times: int, re
 def test_what_a_tool_fills_in_is_asked_about_unless_it_reads_like_spam() -> None:
     third = msgspec.structs.replace(NOTHING_KNOWN, campaign=Company(times=1), near=Company(times=3))
     script = msgspec.structs.replace(ANNA, kind="script")
-    assert [is_filled_in(ANNA, third), is_filled_in(ANNA, NOTHING_KNOWN), is_filled_in(script, third)] == [
-        True,
-        False,
-        False,
-    ]
-    assert not is_filled_in(ANNA, msgspec.structs.replace(third, near=Company(times=2)))
+    message = parse(b"From: <anna@example.com>\r\n\r\nYour paper: https://papers.example.com/7\r\n")
+    away = parse(b"From: <anna@example.com>\r\n\r\nYour paper: https://papers.example.net/7\r\n")
+    twice = msgspec.structs.replace(third, near=Company(times=2))
+    assert is_filled_in(ANNA, message, third)
+    assert not is_filled_in(ANNA, message, twice)
+    assert not is_filled_in(ANNA, message, NOTHING_KNOWN)
+    assert not is_filled_in(script, message, third)
+    assert not is_filled_in(ANNA, away, third)
     now, elsewhere = Circumstances(held_for=300.0, filled_in=True), signal(6.0, name="clients")
     for text, asked in ((-1.0, True), (0.9, True), (1.0, False), (4.0, False)):
         doubt = in_doubt(ANNA, (elsewhere, signal(text, name="content")), third, POLICY, now)
