@@ -52,8 +52,8 @@ may say which it is."""
 _NOVELTY = _ELSEWHERE | {"from_address", "recipients"}
 """What is new about a mailbox. Most logins that are used in a new way are so by their owners: by that alone mail is
 held, and nobody suspended, unless it comes from more networks than one traveller can."""
-_PLAIN = 1.0
-"""Nats of a text from which on it speaks against a mailing."""
+_PLAIN = 1.25
+"""Nats of a text, all its copies together, from which on it speaks against a mailing."""
 _TRAVELLING = 3
 """Networks within two hours that a traveller may come from; more is a botnet."""
 _NOTHING_ELSE = 0.5

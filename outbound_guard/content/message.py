@@ -200,8 +200,10 @@ class Message:
 
     @property
     def links_elsewhere(self) -> bool:
-        """True if one of `written_hosts` lies outside the registrable domain of From."""
-        return not self._read().written_domains <= {urls.registrable(self.from_domain)}
+        """True if one of `written_hosts` lies outside the domain of From, or an invitation may lead there."""
+        body = self._read()
+        invites = any(part.type == "text/calendar" for part in body.attachments)
+        return invites or not body.written_domains <= {urls.registrable(self.from_domain)}
 
     @property
     def file_names(self) -> tuple[str, ...]:

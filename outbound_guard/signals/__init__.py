@@ -72,10 +72,9 @@ _REPEATED = 2.5
 """What a finding says at most when it is seen again and again, as a multiple of what it says once."""
 _SAME_AGAIN = 1.5
 """The same for checks of habit, if nothing of it is seen for the first time: a network stays new for half a day, and is
-one finding however often it is used meanwhile, and to however many new recipients."""
-_SAME_TEXT = 1.0
-"""The same for what is said of a text that is sent again, unless that is much: as many times as it is nats, so that
-only what reads like spam becomes a proof by being sent to many."""
+one finding however often it is used meanwhile, and to however many new recipients. And for what is said of a text that
+is sent again, unless that is much: as many times as it is nats, so that only what reads like spam becomes a proof by
+being sent to many."""
 
 
 _USUAL = -0.5
@@ -189,7 +188,7 @@ class Panel:
                         again_so = again_so and not view.memory.new_recipients
                     most = _SAME_AGAIN if again_so else _REPEATED
                 elif same_text and check.slot == self._content:
-                    most = min(max(fresh, _SAME_TEXT), _REPEATED)
+                    most = min(max(fresh, _SAME_AGAIN), _REPEATED)
                 else:
                     most = _REPEATED
                 high = check.high

@@ -124,11 +124,11 @@ def test_a_mailing_from_elsewhere_whose_text_does_not_speak_against_it_is_asked_
     assert in_doubt(ANNA, (*signals, text), NOTHING_KNOWN, POLICY, MAILING) == pytest.approx(8.8)
     # By another program: a tool that writes for its owner.
     assert decide(ANNA, (*signals, text, signal(1.5, name="software")), NOTHING_KNOWN, POLICY, MAILING).action == "hold"
-    for said in ((), (signal(0.9, name="content"),)):
+    for said in ((), (signal(1.2, name="content"),)):
         assert decide(ANNA, (*signals, *said), NOTHING_KNOWN, POLICY, MAILING).action == "hold"
     # A text that speaks against it, or suspects beside it, or another name, and it is a stranger's.
     for more in (
-        (signal(1.0, name="content"),),
+        (signal(1.3, name="content"),),
         (text, signal(0.5, name="neighbours")),
         (text, signal(2.0, name="from_address")),
     ):
@@ -207,14 +207,16 @@ def test_what_a_tool_fills_in_is_asked_about_unless_it_reads_like_spam() -> None
     script = msgspec.structs.replace(ANNA, kind="script")
     message = parse(b"From: <anna@example.com>\r\n\r\nYour paper: https://papers.example.com/7\r\n")
     away = parse(b"From: <anna@example.com>\r\n\r\nYour paper: https://papers.example.net/7\r\n")
+    invited = parse(b"From: <anna@example.com>\r\nContent-Type: text/calendar\r\n\r\nBEGIN:VCALENDAR\r\n")
     twice = msgspec.structs.replace(third, near=Company(times=2))
     assert is_filled_in(ANNA, message, third)
     assert not is_filled_in(ANNA, message, twice)
     assert not is_filled_in(ANNA, message, NOTHING_KNOWN)
     assert not is_filled_in(script, message, third)
     assert not is_filled_in(ANNA, away, third)
+    assert not is_filled_in(ANNA, invited, third)
     now, elsewhere = Circumstances(held_for=300.0, filled_in=True), signal(6.0, name="clients")
-    for text, asked in ((-1.0, True), (0.9, True), (1.0, False), (4.0, False)):
+    for text, asked in ((-1.0, True), (1.2, True), (1.3, False), (4.0, False)):
         doubt = in_doubt(ANNA, (elsewhere, signal(text, name="content")), third, POLICY, now)
         assert (doubt is not None) is asked
     assert in_doubt(ANNA, (elsewhere,), third, POLICY, msgspec.structs.replace(now, probation=True)) is None
