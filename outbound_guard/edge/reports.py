@@ -9,7 +9,7 @@ import msgspec
 
 from outbound_guard.clock import Clock
 from outbound_guard.config import Config, Listener
-from outbound_guard.edge import paths
+from outbound_guard.edge import paths, transaction
 from outbound_guard.edge.session import Session
 from outbound_guard.edge.sessions import Sessions
 from outbound_guard.edge.terms import Terms
@@ -86,7 +86,7 @@ class _ReportSession(Session):
             self._lmtp = True
             await self.smtp_EHLO(argument.strip(" \t"))
         elif verb.upper() == "RCPT" and self.mail_from is not None and not self._is_ours(argument):
-            self.refuse(_UNKNOWN, "recipients")
+            transaction.refuse_recipient(self, _UNKNOWN, "recipients")
         else:
             await super().obey(line)
 

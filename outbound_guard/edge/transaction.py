@@ -94,12 +94,12 @@ def rcpt(session: Session, arg: str) -> None:
     if isinstance(asked, Refused):
         session.wrong(asked.answer, asked.reason)
     elif not recipient.isascii() and not session.declared.smtputf8:
-        _refuse_recipient(session, answers.NEEDS_SMTPUTF8, "address")
+        refuse_recipient(session, answers.NEEDS_SMTPUTF8, "address")
     elif len(session.recipients) >= terms.limits.recipients:
-        _refuse_recipient(session, answers.TOO_MANY_RECIPIENTS, "recipients")
+        refuse_recipient(session, answers.TOO_MANY_RECIPIENTS, "recipients")
     elif session.login is not None and session.server is None and (no := terms.suppressed(session.login, recipient)):
         # A login of its own answers for what it sends; of all others it is known at the end of the message.
-        _refuse_recipient(session, no.wire(), "suppressed")
+        refuse_recipient(session, no.wire(), "suppressed")
     else:
         session.recipients.append(recipient)
         if asked:
@@ -107,7 +107,7 @@ def rcpt(session: Session, arg: str) -> None:
         session.say(answers.RECIPIENT_OK)
 
 
-def _refuse_recipient(session: Session, answer: bytes, reason: str) -> None:
+def refuse_recipient(session: Session, answer: bytes, reason: str) -> None:
     """Refuse one recipient of a message that may have others: a list holds many that are refused, and is mailed."""
     session.refuse(answer, reason)
     session.refused += 1

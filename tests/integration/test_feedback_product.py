@@ -205,3 +205,17 @@ def test_lmtp_answers_for_each_recipient(tmp_path: Path, hops: Hops) -> None:
             answers = say(arf(sent) + b".\r\n", 2)
             assert [answer.split()[3] for answer in answers] == [b"counted", b"counted"]
             assert say(b"QUIT\r\n")[0].startswith(b"221")
+
+
+@pytest.mark.long
+def test_who_guesses_at_recipients_is_sent_away(tmp_path: Path, hops: Hops) -> None:
+    limits = "\n[limits]\nrecipients = 2\ncommands = 5\n"
+    with Product.made(tmp_path, smarthosts=[hops.start().address], more=LISTENER + limits) as product:
+        host, port = str(product.addresses["feedback"]).rsplit(":", 1)
+        with smtplib.SMTP(host, int(port), timeout=60) as client:
+            client.ehlo("mx.isp.test")
+            client.mail("")
+            codes = [client.docmd(f"RCPT TO:<guess{number}@x.test>")[0] for number in range(25)]
+            # Ten times as many as a message may have are nothing special; those beyond bring nothing, as EHLO does.
+            assert codes == [550] * 25
+            assert client.getreply()[0] == 421
