@@ -22,30 +22,40 @@ async def ask(under_test: Relay, kind: str, now: float, number: int, **more: Any
     return await under_test.handle({"ev": kind, "t": now, "id": f"m{number}", **more})
 
 
+async def submit(
+    under_test: Relay, folder: Path, now: float, number: int, text: str, to: list[str], *, login: str, client: str
+) -> dict[str, Any]:
+    """A mailbox hands a message in; what became of it. The message goes into the trace's archive in `folder`."""
+    message, archive = zlib.compress(text.encode()), folder / "messages.zbin"
+    place = archive.stat().st_size if archive.exists() else 0
+    with archive.open("ab") as file:
+        file.write(message)
+    return await ask(
+        under_test,
+        "tx",
+        now,
+        number,
+        client_ip=client,
+        server=None,
+        sasl_user=login,
+        helo="pc",
+        mail_from=login,
+        rcpt_to=to,
+        message=f"messages.zbin:{place}:{len(message)}",
+        size=len(text),
+    )
+
+
 async def mailing(under_test: Relay, folder: Path) -> list[int]:
     """Somebody new sends a mailing within half a minute; the numbers of the messages that are held."""
-    archive, held = b"", []
+    held = []
     await under_test.handle({"ev": "start", "t": NOW, "trace": str(folder)})
     for number in range(NUMBER):
         text = f"From: News <news@shop.example>\r\nSubject: Spring {number}\r\n\r\nThe new seeds are here.\r\n"
-        message = zlib.compress(text.encode())
-        with (folder / "messages.zbin").open("ab") as file:
-            file.write(message)
-        answer = await ask(
-            under_test,
-            "tx",
-            NOW + number,
-            number,
-            client_ip="192.0.2.7",
-            server=None,
-            sasl_user="news@shop.example",
-            helo="pc",
-            mail_from="news@shop.example",
-            rcpt_to=[f"reader{number}x{place}@host{place}.example" for place in range(EACH)],
-            message=f"messages.zbin:{len(archive)}:{len(message)}",
-            size=len(text),
+        to = [f"reader{number}x{place}@host{place}.example" for place in range(EACH)]
+        answer = await submit(
+            under_test, folder, NOW + number, number, text, to, login="news@shop.example", client="192.0.2.7"
         )
-        archive += message
         if answer["action"] == "hold":
             held.append(number)
             assert answer["release_after"] == POLICY.hold.wait
@@ -128,25 +138,12 @@ async def test_a_first_mailing_that_reads_like_spam_is_asked_about(
 async def test_to_single_friends_the_same_text_does_not_go(tmp_path: Path) -> None:
     """What reads like a stolen mailbox's letter to those whom its owner knows: that they exist is no excuse."""
     async with relay(SPAMMY) as under_test:
-        archive = zlib.compress(b"From: Anna <anna@shop.example>\r\nSubject: Look\r\n\r\n" + b"Is this you there? " * 9)
-        (tmp_path / "messages.zbin").write_bytes(archive)
+        text = "From: Anna <anna@shop.example>\r\nSubject: Look\r\n\r\n" + "Is this you there? " * 9
         await under_test.handle({"ev": "start", "t": NOW, "trace": str(tmp_path)})
 
         async def write(number: int, friend: int, now: float) -> dict[str, Any]:
-            return await ask(
-                under_test,
-                "tx",
-                now,
-                number,
-                client_ip="192.0.2.7",
-                server=None,
-                sasl_user="anna@shop.example",
-                helo="pc",
-                mail_from="anna@shop.example",
-                rcpt_to=[f"friend{friend}@host{friend}.example"],
-                message=f"messages.zbin:0:{len(archive)}",
-                size=len(archive),
-            )
+            to, login = [f"friend{friend}@host{friend}.example"], "anna@shop.example"
+            return await submit(under_test, tmp_path, now, number, text, to, login=login, client="192.0.2.7")
 
         assert (await write(0, 0, NOW))["action"] == "relay"
         await ask(
@@ -171,28 +168,10 @@ async def test_what_a_tool_writes_for_a_login_is_asked_about(tmp_path: Path, ans
     """Decisions to sixty authors, from the cloud: the first ones' answers let the rest out, if its own domain asks."""
     async with relay(TOOL) as under_test:
         await under_test.handle({"ev": "start", "t": NOW, "trace": str(tmp_path)})
-        size = 0
 
         async def write(number: int, now: float, to: str, text: str, client: str) -> str:
-            nonlocal size
-            message = zlib.compress(text.encode())
-            with (tmp_path / "messages.zbin").open("ab") as file:
-                file.write(message)
-            answer = await ask(
-                under_test,
-                "tx",
-                now,
-                number,
-                client_ip=client,
-                server=None,
-                sasl_user="anna@garden.example",
-                helo="pc",
-                mail_from="anna@garden.example",
-                rcpt_to=[to],
-                message=f"messages.zbin:{size}:{len(message)}",
-                size=len(text),
-            )
-            size += len(message)
+            login = "anna@garden.example"
+            answer = await submit(under_test, tmp_path, now, number, text, [to], login=login, client=client)
             return str(answer["action"])
 
         author = "From: Anna <anna@garden.example>\r\nDate: Mon, 2 Mar 2026 10:00:00 +0100\r\n"
