@@ -282,6 +282,7 @@ def _ledger(config: Config) -> None:
     expected = "expected embedded | postgresql://USER@HOST:PORT/DATABASE"
     try:
         parts = urlsplit(url)
+        _ = parts.port  # It is read, and may be none, only when it is asked for.
     except ValueError:
         parts = urlsplit("")
     if parts.scheme != "postgresql" or not parts.path.strip("/"):

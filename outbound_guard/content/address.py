@@ -46,6 +46,11 @@ def _first(value: str) -> tuple[str, str, int]:
     return found[0].lower(), _name(comment[1]) if comment else "", min(len(found), 2)
 
 
+def addresses(value: str | None) -> list[str]:
+    """All addresses of a field in lower case, names and comments left out."""
+    return [found.lower() for found in _ANY.findall(_COMMENT.sub(" ", value[:_LIMIT]))] if value else []
+
+
 def names(value: str | None) -> frozenset[str]:
     """Words that name the recipients in a To field (of display names and local parts), as they may stand in a text.
 

@@ -96,9 +96,16 @@ class Message:
 
     @property
     def reply_to(self) -> str:
-        """The first address of Reply-To, in lower case; empty if there is none."""
+        """The address of Reply-To, in lower case; empty if there is none.
+
+        Of several the first in another domain than From: who wants the answers may have them sent to the owner as well.
+        """
         if self._reply_to is None:
-            self._reply_to = address.first(self.headers.get("reply-to"))[0]
+            field = self.headers.get("reply-to")
+            self._reply_to, _, number = address.first(field)
+            if number > 1:
+                others = [one for one in address.addresses(field) if domain_of(one) != self.from_domain]
+                self._reply_to = others[0] if others else self._reply_to
         return self._reply_to
 
     @property
@@ -200,10 +207,12 @@ class Message:
 
     @property
     def links_elsewhere(self) -> bool:
-        """True if one of `written_hosts` lies outside the domain of From, or an invitation may lead there."""
-        body = self._read()
-        invites = any(part.type == "text/calendar" for part in body.attachments)
-        return invites or not body.written_domains <= {urls.registrable(self.from_domain)}
+        """True if one of `domains` is not that of From, or an invitation may lead there."""
+        invites = any(
+            part.type in ("text/calendar", "application/ics") or attachment.extension(part.name) == "ics"
+            for part in self.attachments
+        )
+        return invites or not {urls.registrable(self.from_domain)}.issuperset(self.domains)
 
     @property
     def file_names(self) -> tuple[str, ...]:

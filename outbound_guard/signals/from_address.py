@@ -73,11 +73,13 @@ def look(view: View, settings: Settings) -> Finding | None:
 
 
 def elsewhere(view: View) -> bool:
-    """True if a mailbox asks for answers in, or writes as somebody of, a domain that is neither its own nor usual."""
-    memory, message = view.memory, view.message
-    return (
-        memory.is_new("reply") and message.reply_to != "" and domain_of(message.reply_to) != message.from_domain
-    ) or (memory.is_new("from") and message.from_domain != domain_of(view.sender.name))
+    """True if a mailbox asks for answers at, or writes from, a new address in a domain that is not its own.
+
+    Answers to the domain of From, if that is usual, are not elsewhere.
+    """
+    memory, message, own = view.memory, view.message, domain_of(view.sender.name)
+    answers = message.reply_to and domain_of(message.reply_to) not in (message.from_domain, own)
+    return bool(answers and memory.is_new("reply")) or (memory.is_new("from") and message.from_domain != own)
 
 
 def _at_home(view: View) -> bool:

@@ -120,7 +120,9 @@ def test_no_telephone_sends_the_answers_elsewhere() -> None:
     [
         (b"Reply-To: boss@example.com", ("reply",), False),
         (b"Reply-To: boss@example.net", ("reply",), True),
+        (b"Reply-To: anna@example.com, boss@example.net", ("reply",), True),
         (b"Reply-To: boss@example.net", (), False),
+        (b"From: anna@alias.example.net\r\nReply-To: boss@example.com", ("reply",), False),
         (b"Subject: Hello", ("from",), False),
         (b"From: boss@example.net", ("from",), True),
         (b"From: boss@example.net", (), False),

@@ -207,14 +207,23 @@ def test_what_a_tool_fills_in_is_asked_about_unless_it_reads_like_spam() -> None
     script = msgspec.structs.replace(ANNA, kind="script")
     message = parse(b"From: <anna@example.com>\r\n\r\nYour paper: https://papers.example.com/7\r\n")
     away = parse(b"From: <anna@example.com>\r\n\r\nYour paper: https://papers.example.net/7\r\n")
-    invited = parse(b"From: <anna@example.com>\r\nContent-Type: text/calendar\r\n\r\nBEGIN:VCALENDAR\r\n")
+    from_anna = b"From: <anna@example.com>\r\nContent-Type: "
+    page = from_anna + b"text/html\r\n\r\n"
+    away_too = (
+        from_anna + b"text/calendar\r\n\r\nBEGIN:VCALENDAR\r\n",
+        from_anna + b"application/ics\r\n\r\nBEGIN:VCALENDAR\r\n",
+        from_anna + b"application/octet-stream; name=invite.ics\r\n\r\nBEGIN:VCALENDAR\r\n",
+        page + b"<a href=//papers.example.net/7>Your paper</a>",
+        page + b'<a href="https:&#47;&#47;papers.example.net/7">Your paper</a>',
+    )
     twice = msgspec.structs.replace(third, near=Company(times=2))
     assert is_filled_in(ANNA, message, third)
     assert not is_filled_in(ANNA, message, twice)
     assert not is_filled_in(ANNA, message, NOTHING_KNOWN)
     assert not is_filled_in(script, message, third)
     assert not is_filled_in(ANNA, away, third)
-    assert not is_filled_in(ANNA, invited, third)
+    for content in away_too:
+        assert not is_filled_in(ANNA, parse(content), third), content
     now, elsewhere = Circumstances(held_for=300.0, filled_in=True), signal(6.0, name="clients")
     for text, asked in ((-1.0, True), (1.2, True), (1.3, False), (4.0, False)):
         doubt = in_doubt(ANNA, (elsewhere, signal(text, name="content")), third, POLICY, now)
