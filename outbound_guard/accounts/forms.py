@@ -19,8 +19,9 @@ LONGEST = 254
 _MEMO = 10_000
 """The same accounts send again and again: so many readings of each form are remembered."""
 LONGEST_VALUE = 2000
-"""Characters of a header value that are read: no server writes more, and no pattern is to run over it. `identity` cuts
-them before anybody reads them."""
+"""Characters of a header value that are read: no server writes more, and no pattern is to run over it. `identity` sees
+to it before anybody reads one: it cuts Received fields, and takes any other longer value for an empty one, since a part
+of a name is another name."""
 _REMEMBERED = 400
 """Characters of a value whose reading is remembered."""
 

@@ -83,7 +83,8 @@ class Identifier:
             wanted = self._wanted
             for name, value in headers.fields:
                 if name in wanted:
-                    value = value[: forms.LONGEST_VALUE]
+                    if len(value) > forms.LONGEST_VALUE:
+                        value = value[: forms.LONGEST_VALUE] if name == "received" else ""
                     if name in fields:
                         fields[name].append(value)
                     else:

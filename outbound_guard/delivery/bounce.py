@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from outbound_guard.delivery import dsn
@@ -61,7 +62,9 @@ async def write_report(
     if not told or not may_bounce(entry):
         return None
     id_ = new_id(now)
-    content = dsn.report(
+    # In a thread: it can be about a thousand recipients, each with what was said of it.
+    content = await asyncio.to_thread(
+        dsn.report,
         id_,
         now,
         hostname,

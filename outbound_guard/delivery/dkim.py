@@ -34,9 +34,10 @@ _SIGNED = frozenset(
 )
 # Named once more than they occur, so that nobody can add another one (RFC 6376 5.4.2).
 _SEALED = (b"from", b"subject", b"to", b"cc", b"date", b"reply-to", b"message-id", b"content-type")
-_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*(?:\r\n[ \t].*)*)(?:\r\n|\Z)")
-_SPACE = re.compile(rb"[ \t]+")
+# Only where a line begins, or a line without a colon would be tried again at each of its octets.
+_FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:(.*(?:\r\n[ \t].*)*)(?:\r\n|\Z)", re.MULTILINE)
 _BLANK = re.compile(rb"[ \t\r\n]*")
+_LINES_BACKWARDS = re.compile(rb"(?:\n\r)*")
 
 
 class _Key(msgspec.Struct, frozen=True):
@@ -139,7 +140,15 @@ def _fields(head: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _value(value: bytes) -> bytes:
     """RFC 6376 3.4.2, relaxed: one line, single spaces, none at either end."""
-    return _SPACE.sub(b" ", value.replace(b"\r\n", b"")).strip(b" ")
+    return _single_spaces(value.replace(b"\r\n", b"")).strip(b" ")
+
+
+def _single_spaces(data: bytes) -> bytes:
+    """Every run of white space as one space. Each step halves the runs: where there are many, no pattern is as fast."""
+    data = data.replace(b"\t", b" ")
+    while b"  " in data:
+        data = data.replace(b"  ", b" ")
+    return data
 
 
 def _plain(body: bytes) -> Iterator[bytes]:
@@ -148,18 +157,17 @@ def _plain(body: bytes) -> Iterator[bytes]:
     while start < len(body):
         # A step ends behind white space, which is never cut in two.
         end = _BLANK.match(body, min(start + LARGE, len(body))).end()  # type: ignore[union-attr]  # It always fits.
-        yield _SPACE.sub(b" ", body[start:end]).replace(b" \r\n", b"\r\n")
+        yield _single_spaces(body[start:end]).replace(b" \r\n", b"\r\n")
         start = end
 
 
 def _body(body: bytes) -> bytes:
     """RFC 6376 3.4.4, relaxed: single spaces, none at the end of a line, no empty lines at the end."""
     lines = b"".join(_plain(body)).rstrip(b" ")
-    while lines.endswith(b"\r\n\r\n"):
-        lines = lines[:-2]
-    if lines in (b"", b"\r\n"):
-        return b""
-    return lines if lines.endswith(b"\r\n") else lines + b"\r\n"
+    # From behind, and all in one step: a body can end with a million of them.
+    empty = _LINES_BACKWARDS.match(lines[::-1]).end()  # type: ignore[union-attr]  # It always fits.
+    lines = lines[: len(lines) - empty]
+    return lines + b"\r\n" if lines else b""
 
 
 def _mentions_feedback(fields: Sequence[tuple[bytes, bytes]]) -> bool:

@@ -9,6 +9,7 @@ from email.utils import formatdate
 
 import msgspec
 
+from outbound_guard.delivery.replies import UNPRINTABLE
 from outbound_guard.mail import Envelope
 from outbound_guard.reply import Reply
 from outbound_guard.spool import Failure
@@ -220,7 +221,7 @@ def _host(peer: str) -> str:
 
 def _clean(text: str) -> str:
     """One line of bounded length without control characters, and without lone surrogates."""
-    one_line = "".join(" " if c < " " or "\x7f" <= c < "\xa0" or c in "\u2028\u2029" else c for c in text)
+    one_line = text[:_LONGEST_LINE].translate(UNPRINTABLE)
     return one_line.encode("utf-8", "replace")[:_LONGEST_LINE].decode("utf-8", "ignore")
 
 

@@ -8,12 +8,13 @@ from outbound_guard.reply import Reply, parse
 
 KEPT_LINES = 100
 KEPT_OCTETS = 65_536
+LONGEST_TEXT = 4096
 LONGEST = 1_048_576
 """Octets of one reply after which it is given up."""
 
 _CODES = {b"%d" % code: code for code in range(200, 600)}
 # A bare CR or another control character in a reply would be passed on to the client as it is.
-_UNPRINTABLE = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " ")
+UNPRINTABLE = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " ")
 
 
 class MalformedError(Exception):
@@ -83,8 +84,11 @@ class ReplyReader:
 
 
 def reply_of(code: int, lines: Sequence[bytes]) -> Reply:
-    """The reply as a value, fit to be passed on: its enhanced code found, control characters made spaces."""
-    text = b"\n".join(lines).decode("utf-8", "replace")
+    """The reply as a value, fit to be passed on: its enhanced code found, control characters made spaces.
+
+    Of its text the first 4 kB are kept: one is stored, and told of in reports, for each of a thousand recipients.
+    """
+    text = b"\n".join(lines)[:LONGEST_TEXT].decode("utf-8", "replace")
     if not text.isprintable():
-        text = "\n".join(line.translate(_UNPRINTABLE) for line in text.split("\n"))
+        text = "\n".join(line.translate(UNPRINTABLE) for line in text.split("\n"))
     return parse(code, text)

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outbound_guard.delivery.replies import KEPT_LINES, KEPT_OCTETS, LONGEST, MalformedError, ReplyReader, reply_of
+from outbound_guard.delivery.replies import (
+    KEPT_LINES,
+    KEPT_OCTETS,
+    LONGEST,
+    LONGEST_TEXT,
+    MalformedError,
+    ReplyReader,
+    reply_of,
+)
 from outbound_guard.reply import Reply
 
 STREAM = b"250-first\r\n250 second\r\n354\r\n550-5.1.1 no\r\n550-5.1.1\r\n550 5.1.1 such user\r\n250 bare\n"
@@ -64,6 +72,12 @@ def test_of_a_reply_with_10000_lines_the_first_are_kept() -> None:
 def test_no_more_than_64_kb_of_a_reply_are_kept() -> None:
     [(_, lines)] = ReplyReader().feed((b"550-" + b"x" * 10_000 + b"\r\n") * 20 + b"550 end\r\n")
     assert sum(map(len, lines)) == KEPT_OCTETS
+
+
+def test_no_more_than_4_kb_of_a_reply_are_passed_on() -> None:
+    text = reply_of(550, [b"5.1.1 " + b"x" * 900] * 100).text
+    assert LONGEST_TEXT - 100 < len(text) <= LONGEST_TEXT
+    assert "5.1.1" not in text
 
 
 def test_a_reply_or_a_line_without_an_end_is_given_up() -> None:

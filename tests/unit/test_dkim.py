@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,6 +123,31 @@ def test_signatures_hold(sign: Sign, verify: Verify, selector: str, content: byt
     assert signed.endswith(content)
     assert verify(signed, 0)
     assert max(map(len, signed[: -len(content)].split(b"\r\n"))) < 100
+
+
+STALLING = {
+    "no colon": HEAD + b"x" * 500_000 + b"\r\n\r\nhi\r\n",
+    "no colon, tabs": HEAD + b"x\t" * 250_000 + b"\r\n\r\nhi\r\n",
+    "folds": HEAD + b"X-Long: " + b"\r\n\tx" * 100_000 + b"\r\n\r\nhi\r\n",
+    "spaces": HEAD + b"Cc: " + b"a \t" * 150_000 + b"\r\n\r\nhi\r\n",
+    "empty lines": HEAD + b"\r\nhi\r\n" + b"\r\n" * 500_000,
+    "blank lines": HEAD + b"\r\nhi\r\n" + b" \t\r\n" * 250_000,
+}
+
+
+@pytest.mark.parametrize("case", STALLING)
+def test_a_megabyte_made_to_stall(sign: Sign, verify: Verify, case: str) -> None:
+    spent, signed = 1.0, b""
+    for _ in range(4):  # The least of four: the machine may be busy with other things.
+        start = time.process_time()
+        signed = sign(STALLING[case], "ed")
+        spent = min(spent, time.process_time() - start)
+        if spent < 0.05:
+            break
+    assert spent < 0.05
+    assert signed.startswith(b"DKIM-Signature:")
+    if case in ("folds", "empty lines", "blank lines"):
+        assert verify(signed)
 
 
 def test_both_kinds_of_key(sign: Sign, verify: Verify) -> None:

@@ -4,6 +4,7 @@ import email
 import email.policy
 import quopri
 import re
+import time
 import tracemalloc
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -256,3 +257,12 @@ def test_a_large_message_is_not_cut_into_lines_to_see_whether_it_goes_back() -> 
         tracemalloc.stop()
     assert peak < 1_000_000
     assert b"The secret body" not in report
+
+
+def test_a_thousand_recipients_whose_servers_talk_much() -> None:
+    said = Reply(550, "5.1.1", "\n".join(["x" * 600] * 100))
+    failures = tuple(Failure(f"b{n}@example.net", said, "mx.example.net:25", NOW) for n in range(1000))
+    start = time.process_time()
+    report = build(failures)
+    assert time.process_time() - start < 2  # 0.03 s; what is not kept was looked at for 13 s.
+    assert report.count(b"Final-Recipient:") == 1000

@@ -314,6 +314,12 @@ def test_values_of_a_long_header_are_cut() -> None:
     assert [len(value) for _, value in headers.fields] == [65_536, 1]
 
 
+def test_no_part_of_a_long_value_is_taken_for_a_name() -> None:
+    field = EXIM + "X-AuthUser: victim@firma.example"
+    assert identify(f"{field}{' ' * 2100}\r\n", mail_from="me@mine.example").name == "victim@firma.example"
+    assert identify(f"{field}{' ' * 2100}junk\r\n", mail_from="me@mine.example").name == "me@mine.example"
+
+
 def test_long_values_do_not_stay_in_memory() -> None:
     def some(first: int) -> None:
         for number in range(first, first + 60):
