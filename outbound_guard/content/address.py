@@ -15,6 +15,7 @@ _PLAIN = re.compile(r"\s*([^<>\s\"(),;:]{1,320}@[^<>\s\"(),;:]{1,255})\s*\Z")
 _ANGLE = re.compile(r"<\s*([^<>\s]{1,320})\s*>")
 _ANY = re.compile(r"[^\s<>\"(),;:]{1,64}@[^\s<>\"(),;:]{1,255}")
 _SEPARATORS = re.compile(r"[<>,\"';]")
+_QUOTED_NAME = re.compile(r'"(?:[^"\\]|\\.){0,500}"(?=\s*<)')
 _COMMENT = re.compile(r"\(([^()]{0,300})\)")
 
 
@@ -47,8 +48,11 @@ def _first(value: str) -> tuple[str, str, int]:
 
 
 def addresses(value: str | None) -> list[str]:
-    """All addresses of a field in lower case, names and comments left out."""
-    return [found.lower() for found in _ANY.findall(_COMMENT.sub(" ", value[:_LIMIT]))] if value else []
+    """All addresses of a field in lower case, names and comments left out, and quotes around a local part."""
+    if not value:
+        return []
+    bare = _COMMENT.sub(" ", _QUOTED_NAME.sub(" ", value[:_LIMIT])).replace('"', "")
+    return [found.lower() for found in _ANY.findall(bare)]
 
 
 def names(value: str | None) -> frozenset[str]:

@@ -6,8 +6,9 @@ import functools
 import re
 
 import msgspec
-from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from outbound_guard.content import tree as trees
 from outbound_guard.content import urls
 
 HTML_LIMIT = 48_000
@@ -21,12 +22,6 @@ MAX_STYLED = 400
 MAX_HIDDEN = 60
 """Hidden elements that are taken out once there is enough hidden text."""
 
-_MANY_TAGS = 200
-"""Tags of a source; fewer never hold anybody up."""
-_WORK = 3_000_000
-"""Elements that may lie within each other, times tags: the parser looks through those around each tag that it meets,
-and takes some 7 ns for each."""
-
 # A space before what a browser shows as a new line or cell, so that words on both sides stay apart;
 # elements within a line (b, span, font) do not part words: `V<b></b>iagra` reads as one word.
 _LINES = re.compile(r"<(?=/?(?:[pPdDtThHlLoO]|[bB][rRlL]|[uU][lL]|[cC][eE]|[sS][eE]|[aA][rR]))")
@@ -36,11 +31,6 @@ _STYLE_SINGLE = re.compile(r"style='([^']{0,600})")
 _TAGS = re.compile(r"<(script|style|template|title|noscript|img|table)\b")
 _DANGEROUS = re.compile(r"<(script|form|input|iframe|object|embed|meta)\b")
 _REFRESH = re.compile(r"<meta\b[^>]{0,300}http-equiv\s{0,9}=\s{0,9}[\"']?refresh")
-_START = re.compile(r"<([a-z][^\s/<>]*)")
-_EMPTY = "area base br col embed hr img input link meta param source track wbr"
-_ENDED_BY_THE_NEXT = "p li tr td th thead tbody tfoot option"
-_NEVER_DEEP = frozenset(f"{_EMPTY} {_ENDED_BY_THE_NEXT}".split())
-_FORMATTING = re.compile(r"<(/?)(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>])", re.I | re.A)
 _FRAMES = frozenset(("iframe", "object", "embed"))
 _SOURCE = 16_000
 """Characters of the source, styles left out, of which `source_text` reads the text."""
@@ -50,7 +40,6 @@ _WEB = ("http", "https", "ftp", "")
 _EXTENTS = ("max-height", "max-width", "height", "width")
 _NOT_SHOWN = ("script", "style", "template", "noscript")
 _TITLE = re.compile(r"<(?:title|TITLE|Title)[^<>]{0,200}>([^<]{0,300})")
-_PLAIN_OPTIONS = LexborDocumentOptions.WO_EVENTS.value
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -116,16 +105,22 @@ def _is_white(color: str) -> bool:
     return color.replace(" ", "") in ("rgb(255,255,255)", "rgb(254,254,254)")
 
 
-def _on_colour(node: LexborNode) -> bool:
-    """True if the element or one around it sets a background, so that white text may well be seen."""
+def _on_colour(node: LexborNode, known: dict[int, bool]) -> bool:
+    """True if the element or one around it sets a background, so that white text may well be seen.
+
+    `known`: of which elements that is known; one may have thousands of attributes, which are read once.
+    """
     around: LexborNode | None = node
     for _ in range(12):
         if around is None:
             return False
-        attributes = around.attributes
-        if "bgcolor" in attributes or "background" in attributes:
-            return True
-        if "background" in (attributes.get("style") or "").lower():
+        sets = known.get(around.mem_id)
+        if sets is None:
+            attributes = around.attributes
+            style = (attributes.get("style") or "").lower()
+            sets = "bgcolor" in attributes or "background" in attributes or "background" in style
+            known[around.mem_id] = sets
+        if sets:
             return True
         around = around.parent
     return False
@@ -134,7 +129,7 @@ def _on_colour(node: LexborNode) -> bool:
 def defects(lower: str, *, cut: bool = False) -> list[str]:
     """What is dangerous in a source in lower case, read without building its tree. `cut`: it was cut off before."""
     found = ["html_too_long"] if cut or len(lower) > HTML_LIMIT else []
-    if _deep(lower[:HTML_LIMIT]):
+    if trees.deep(lower[:HTML_LIMIT]):
         found.append("html_deep")
     tags = set(_DANGEROUS.findall(lower[:HTML_LIMIT]))
     if "script" in tags:
@@ -168,34 +163,13 @@ def without_tags(source: str) -> str:
     return " ".join([first, *[piece.partition(">")[2] for piece in rest]])
 
 
-def _deep(source: str) -> bool:
-    """True if the elements of a source may lie so deep within each other that its tree would take long to make.
-
-    What ends where is for the parser to say: each element that can hold another counts as never ended. Within drawings
-    and formulas all can.
-    """
-    tags = source.count("<")
-    if tags < _MANY_TAGS:
-        return False
-    source = source.lower()
-    flat = frozenset() if "<svg" in source or "<math" in source else _NEVER_DEEP
-    return tags * sum([name not in flat for name in _START.findall(source)]) > _WORK
-
-
 def see(source: str) -> View:
     """Read `source`; never raises. Of one whose elements lie too deep within each other the tags are cut out."""
     source = source[:HTML_LIMIT]
-    if "\0" in source:
-        source = source.replace("\0", "")
-    if _deep(source):
+    if trees.deep(source):
         return _without_tree(source)
-    spaced = _LINES.sub(" <", source)
-    if source.count("<") >= _MANY_TAGS:
-        # What is bold is bold in each paragraph that follows, if nobody ends it: of a few hundred such elements the
-        # parser makes millions. To us they say no more than a span does, which it does not make again.
-        spaced = _FORMATTING.sub(r"<\1span", spaced)
     try:
-        return _read(LexborHTMLParser(spaced, options=_PLAIN_OPTIONS), source)
+        return _read(trees.parse(_LINES.sub(" <", source)), source)
     except (RuntimeError, ValueError, MemoryError, UnicodeError):
         # The parser gives up on a few inputs.
         return _without_tree(source)
@@ -247,10 +221,11 @@ def _read(tree: LexborHTMLParser, source: str) -> View:
 def _take_hidden(tree: LexborHTMLParser, hidden: list[str]) -> None:
     """Take elements that are not seen out of the tree, their text into `hidden`."""
     found = []
+    coloured: dict[int, bool] = {}
     length = 0
     for node in tree.css("[style]")[:MAX_STYLED]:
         how = hides((node.attributes.get("style") or "").lower()[:600])
-        if how and node.tag not in ("body", "html") and not (how == "pale" and _on_colour(node)):
+        if how and node.tag not in ("body", "html") and not (how == "pale" and _on_colour(node, coloured)):
             found.append(node)
             if length < HIDDEN_LIMIT:
                 text = " ".join(node.text()[: HIDDEN_LIMIT * 2].split())

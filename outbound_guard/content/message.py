@@ -101,9 +101,10 @@ class Message:
         Of several the first in another domain than From: who wants the answers may have them sent to the owner as well.
         """
         if self._reply_to is None:
-            field = self.headers.get("reply-to")
-            self._reply_to, _, number = address.first(field)
-            if number > 1:
+            fields = list(self.headers.all("reply-to"))
+            self._reply_to = address.first(fields[0])[0] if fields else ""
+            field = ", ".join(fields)
+            if field.count("@") > 1:
                 others = [one for one in address.addresses(field) if domain_of(one) != self.from_domain]
                 self._reply_to = others[0] if others else self._reply_to
         return self._reply_to

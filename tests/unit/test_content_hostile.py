@@ -73,6 +73,18 @@ CASES = {
 }
 
 
+NAMES = b" ".join(b"a%d" % n for n in range(1000))
+CASES |= {
+    "growing references": HTML + b"<p>" + b"&nGt;" * 9000,
+    "links with attributes": HTML + b"<p><a href=x " + NAMES + b">" + b"<p>x" * 10_000,
+    "links with a mark in quotes": HTML + b"<p><a href='>' " + NAMES + b">" + b"<p>x" * 10_000,
+    "links with long addresses": HTML + b"<p><a href=" + "\U0001f600".encode() * 20_000 + b">" + b"<p>x" * 6000,
+    "bold with attributes, few tags": HTML + b"<p><b " + NAMES * 9 + b">" + b"<p>x" * 190,
+    "white on a div with attributes": HTML + b"<div " + NAMES * 3 + b">" + b'<p style="color:#fff">' * 600,
+    "tags that begin with nothing": HTML + b"<\0div>" * 8000,
+}
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_megabyte_made_to_stall(case: str) -> None:
     spent = 1.0
@@ -96,12 +108,29 @@ def test_a_megabyte_made_to_stall(case: str) -> None:
         b"<p><b><span>x</b></span></p>" * 30 + b"<p class=x><span>y</span></p>" * 500,
         b"<table><tr><td><!--[if mso]><v:rect><w:anchorlock/><center>Buy</center></v:rect><![endif]--></table>" * 200,
         b"<table><tr><td><center><b>Chair</b><br><i>20</i></td></tr></table>" * 200,
+        b"<div>I think we could do it as below.</div><div><br></div>" * 560,
+        b"<p class=MsoNormal><span lang=EN-US>Some words of text here.<o:p></o:p></span></p>\n" * 500,
     ],
 )
 def test_careless_html_is_read_as_it_is(html: bytes) -> None:
     message = parse(HTML + html + b'<a href="https://evil.example/x">www.bank.example</a>')
     assert "html_deep" not in message.defects
     assert len(message.links) == (0 if len(html) > 48_000 else 1)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        b'<a href="https://evil.example/x"target="_blank"title="a > b">',
+        b"<A\nHREF = https://evil.example/x class=y>",
+        b"<a title=\"<p>\" href='https://evil.example/x' />",
+        b"<a " + NAMES[:200] + b' href="https://evil.example/x">',
+        b'<a data-x="' + b"y" * 500 + b'" href="https://evil.example/' + b"x" * 900 + b'">',
+    ],
+)
+@pytest.mark.parametrize("around", [b"", b"<p>word " * 3000])
+def test_a_link_is_found_however_it_is_written(link: bytes, around: bytes) -> None:
+    assert [one.host for one in parse(HTML + link + b"x</a>" + around).links] == ["evil.example"]
 
 
 def test_what_is_kept_is_bounded() -> None:

@@ -62,6 +62,21 @@ def test_identity_fields() -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "found"),
+    [
+        ("boss@evil.example, Anna <anna@firma.example>", "boss@evil.example"),
+        ("Anna <anna@firma.example>; boss@evil.example", "boss@evil.example"),
+        ('anna@firma.example, "boss"@evil.example', "boss@evil.example"),
+        ("anna@firma.example\r\nReply-To: boss@evil.example", "boss@evil.example"),
+        ('"x@evil.example" <anna@firma.example>, <b@firma.example>', "anna@firma.example"),
+        ("Anna (x@evil.example) <anna@firma.example>", "anna@firma.example"),
+    ],
+)
+def test_answers_that_go_to_others_as_well(field: str, found: str) -> None:
+    assert parse(mail("From: anna@firma.example", f"Reply-To: {field}")).reply_to == found
+
+
+@pytest.mark.parametrize(
     ("value", "name"),
     [
         ("Microsoft Outlook 16.0", "microsoft outlook"),

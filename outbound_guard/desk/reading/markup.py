@@ -13,9 +13,10 @@ import re
 
 import msgspec
 import nh3
-from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborNode
 
 from outbound_guard.content import Link, urls
+from outbound_guard.content import tree as trees
 from outbound_guard.desk.reading.hiding import how_hidden, rules_that_hide
 from outbound_guard.desk.reading.visible import one_line, visible
 
@@ -24,6 +25,8 @@ SOURCE_LIMIT = 200_000
 NODES, DEPTH, OUTPUT = 30_000, 60, 600_000
 """Nodes that are looked at, elements inside each other that are kept, and characters that are written, at most."""
 MAX_LINKS, MAX_PICTURES = 300, 300
+WORK = 60_000_000
+"""As `trees.WORK`: a person can wait for half a second."""
 
 
 def _names(text: str) -> list[str]:
@@ -70,7 +73,6 @@ _ALLOWED_CLASSES = dict.fromkeys(_TAGS, _CLASSES)
 _SPACES, _EMPTY_LINES = re.compile(" +"), re.compile("\n{3,}")
 _SPACE = re.compile(r"\s+")
 _REFRESH = re.compile(r"url\s*=\s*['\"]?([^'\"]{1,500})", re.I)
-_PLAIN_OPTIONS = LexborDocumentOptions.WO_EVENTS.value
 _WEB = ("http", "https", "ftp", "")
 
 
@@ -105,9 +107,11 @@ class Markup(msgspec.Struct, frozen=True):
 def rewritten(source: str) -> Markup:
     """Write `source` anew; never raises, and its work is bounded."""
     cut = len(source) > SOURCE_LIMIT
-    source = source[:SOURCE_LIMIT].replace("\0", "").encode("utf-8", "replace").decode()
+    source = source[:SOURCE_LIMIT].encode("utf-8", "replace").decode()
     try:
-        tree = LexborHTMLParser(source, options=_PLAIN_OPTIONS)
+        if trees.deep(source, WORK):
+            raise ValueError("its elements lie too deep within each other")
+        tree = trees.parse(source)
         writer = _Writer(rules_that_hide(tree))
         writer.walk(tree.root)
     except (RuntimeError, ValueError, MemoryError, UnicodeError):
