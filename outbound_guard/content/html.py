@@ -36,6 +36,7 @@ _SOURCE = 16_000
 """Characters of the source, styles left out, of which `source_text` reads the text."""
 _STYLES = 20
 """Style sheets that are left out."""
+_UNSEEN = {ord(c): None for c in "\t\n\r"}
 _WEB = ("http", "https", "ftp", "")
 _EXTENTS = ("max-height", "max-width", "height", "width")
 _NOT_SHOWN = ("script", "style", "template", "noscript")
@@ -239,7 +240,8 @@ def _take_hidden(tree: LexborHTMLParser, hidden: list[str]) -> None:
 
 
 def _link(href: str, text: str) -> Link:
-    href = href.strip()[:2000]
+    # As browsers read it: without line ends and tabs, and behind `https:` any number of slashes of either kind.
+    href = href.strip()[:2000].translate(_UNSEEN)
     scheme, colon, rest = href.partition(":")
     if not colon:
         scheme, rest = "", href
@@ -248,6 +250,6 @@ def _link(href: str, text: str) -> Link:
     else:
         scheme = scheme.lower()
     # `//host/path` takes the scheme of the page; `host/path` without slashes is a path.
-    host = urls.host_of(rest) if scheme in _WEB and rest.startswith(("//", "\\\\", "/\\", "\\/")) else ""
+    leads = scheme in _WEB and (scheme or rest.startswith(("//", "\\\\", "/\\", "\\/")))
     text = " ".join(text[:400].split())[:100]
-    return Link(host, urls.shown_host(text) if "." in text else "", text, scheme)
+    return Link(urls.host_of(rest) if leads else "", urls.shown_host(text) if "." in text else "", text, scheme)

@@ -15,6 +15,8 @@ LONG_HEADER = 65_536
 """Octets of a header section; what is longer is a defect, and beyond them no other defect is looked for."""
 _VERSION = re.compile(r"[\d(\[<;,/:@#+]")
 _ONCE = ("from", "subject", "to", "date", "message-id", "reply-to", "sender", "content-type")
+_INVITATIONS = ("text/calendar", "text/x-vcalendar", "application/ics", "application/calendar+xml")
+_OTHER_WAYS = frozenset(("html_form", "html_refresh", "html_deep", "html_too_long", "html_frame"))
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13} | {127})
 
 
@@ -208,12 +210,12 @@ class Message:
 
     @property
     def links_elsewhere(self) -> bool:
-        """True if one of `domains` is not that of From, or an invitation may lead there."""
+        """True if one of `domains` is not that of From, or it may lead there in a way that `domains` does not tell."""
         invites = any(
-            part.type in ("text/calendar", "application/ics") or attachment.extension(part.name) == "ics"
-            for part in self.attachments
+            part.type in _INVITATIONS or attachment.extension(part.name) in ("ics", "vcs") for part in self.attachments
         )
-        return invites or not {urls.registrable(self.from_domain)}.issuperset(self.domains)
+        otherwise = not _OTHER_WAYS.isdisjoint(self.defects) or len(self.urls) >= urls.MAX_URLS
+        return invites or otherwise or not {urls.registrable(self.from_domain)}.issuperset(self.domains)
 
     @property
     def file_names(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from publicsuffixlist import PublicSuffixList
 MAX_URLS = 100
 # Anchored on a literal, which Python's `re` finds many times faster than `https?`.
 _URL = re.compile(r"://([^\s\"'<>]{1,500})")
-_WWW = re.compile(r"www\.[^\s\"'<>/]{1,200}[^\s\"'<>]{0,300}")
+_WWW = re.compile(r"(?:www|WWW)\.[^\s\"'<>/]{1,200}[^\s\"'<>]{0,300}")
 _HOST = re.compile(r"[\w-]+(?:\.[\w-]+)+\Z")
 _SHOWN = re.compile(r"(?:https?://)?((?:[\w-]+\.)+[^\W\d_]{2,24})(?:[:/?#]\S*)?\Z", re.I)
 _ADDRESS = re.compile(r"[\d.]+\Z")
@@ -69,7 +69,7 @@ def find(text: str) -> list[str]:
         found = dict.fromkeys([url.rstrip(".,;:!?)]}") for url in _URL.findall(text)])
         if len(found) > MAX_URLS:
             found = dict.fromkeys(list(found)[:MAX_URLS])
-    if len(found) < MAX_URLS and text.count("www.") > text.count("://www."):
+    if len(found) < MAX_URLS and text.count("www.") + text.count("WWW.") > text.count("://www."):
         for match in _WWW.finditer(text):
             if text[max(0, match.start() - 3) : match.start()] != "://":
                 found[match[0].rstrip(".,;:!?)]}")] = None

@@ -62,6 +62,29 @@ def test_identity_fields() -> None:
 
 
 @pytest.mark.parametrize(
+    ("html", "elsewhere"),
+    [
+        ("<p>hi", False),
+        ("<a href='https://shop.firma.example/x'>x</a>", False),
+        ("<a href='/x'>x</a>", False),
+        ("<a href='//evil.example/x'>x</a>", True),
+        ("<a href='https:evil.example/x'>x</a>", True),
+        ("<a href='https:/evil.example/x'>x</a>", True),
+        ("<a href='/&#9;/evil.example/x'>x</a>", True),
+        ("see WWW.EVIL.EXAMPLE/x", True),
+        ("<form action=/x>", True),
+        ("<meta http-equiv=refresh content='0;url=/x'>", True),
+        ("<iframe src=/x>", True),
+        ("<div>" * 9000 + "<a href=https://evil.example>", True),
+        (" ".join(f"https://firma.example/{n}" for n in range(200)), True),
+    ],
+)
+def test_links_that_may_lead_elsewhere(html: str, elsewhere: bool) -> None:
+    content = mail("From: a@firma.example", "MIME-Version: 1.0", "Content-Type: text/html", body=html)
+    assert parse(content).links_elsewhere is elsewhere
+
+
+@pytest.mark.parametrize(
     ("field", "found"),
     [
         ("boss@evil.example, Anna <anna@firma.example>", "boss@evil.example"),
