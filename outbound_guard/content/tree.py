@@ -1,8 +1,9 @@
 """The tree of an HTML source whose author may want to hold up or break its reader.
 
-The parser does what browsers do, and of three things that takes too much of time or memory: elements that lie deep
-within each other, since it looks through those around each tag that it meets; formatting that nobody ends, since what
-is bold is bold again in each paragraph that follows; and attributes of such formatting, which are copied each time.
+The parser does what browsers do, and some of that takes too much of time or memory: elements that lie deep within each
+other, since it looks through those around each tag that it meets; formatting that nobody ends, since what is bold is
+bold again in each paragraph that follows; and attributes, of which each is compared with all others of its tag, and
+which are copied with such formatting.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _FORMATTING = re.compile(r"<(/?)(?:b|big|code|em|font|i|nobr|s|small|strike|stro
 # As HTML 13.2.5.32 to 40 reads them, so that what matches is one tag to the parser as well.
 _ATTRIBUTE = r"""[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)?+)?+"""
 _ANCHOR = re.compile(rf"<a(?=[\s/])(?:(?:[\s/]*+{_ATTRIBUTE}){{0,20}}+[\s/]*+>)?+", re.I | re.A)
+_CROWDED = re.compile(rf"<[a-z][^\s/<>]*+(?=[\s/])(?:[\s/]*+{_ATTRIBUTE}){{50}}", re.I | re.A)
 _HREF = re.compile(r"""[\s/"']href\s*+=\s*+["']?([^\s"'>]{1,1000})""", re.I | re.A)
 # The only references that are longer when they are read than as they are written, for which the parser has no room:
 # it writes behind the end of its memory.
@@ -57,14 +59,16 @@ def parse(source: str) -> LexborHTMLParser:
     """The tree of a source that is not `deep`. Raises RuntimeError, ValueError or MemoryError for what has none.
 
     In a long source formatting (b, font, ...) is made spans, which say no more to us and are not made again by the
-    parser. Of a link with more than 20 attributes, or a very long one, only its address is left.
+    parser. A tag ends with its fiftieth attribute, since each is compared with all before it. Of a link with more than
+    20, or a very long one, only the address is left.
     """
     source = source.replace("\0", "")
     for reference, characters in _GROWING:
         source = source.replace(reference, characters)
     tags = source.count("<")
     if tags >= _MANY_TAGS or len(source) > _SHORT:
-        source = _bounded_links(_FORMATTING.sub(r"<\1span", source), _LINKS_AGAIN // max(1, tags))
+        source = _CROWDED.sub(r"\g<0>>", _FORMATTING.sub(r"<\1span", source))
+        source = _bounded_links(source, _LINKS_AGAIN // max(1, tags))
     return LexborHTMLParser(source, options=_PLAIN_OPTIONS)
 
 

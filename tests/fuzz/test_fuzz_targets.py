@@ -110,7 +110,7 @@ MISTAKES: tuple[tuple[str, str, str, str, str], ...] = (
     ),
     ("addresses", "delivery.wire", "Mail.commands", "RCPT TO:<%b>%b", "RCPT TO:%b%b"),
     ("config", "config.reading", "convert", "msgspec.ValidationError", "ZeroDivisionError"),
-    ("feedback", "delivery.dsn", "_clean", 'c < " "', "False"),
+    ("feedback", "delivery.dsn", "_clean", ".translate(UNPRINTABLE)", ""),
     ("logs", "feedback.postfix", "time_of_line", "return min(time, now)", "return time"),
     ("answers", "delivery.replies", "ReplyReader._read", "data = self._rest + data", "pass"),
     ("hop", "delivery.connection", "Connection._end", "answer or final for answer in", "final for answer in"),

@@ -81,6 +81,9 @@ CASES |= {
     "links with long addresses": HTML + b"<p><a href=" + "\U0001f600".encode() * 20_000 + b">" + b"<p>x" * 6000,
     "bold with attributes, few tags": HTML + b"<p><b " + NAMES * 9 + b">" + b"<p>x" * 190,
     "white on a div with attributes": HTML + b"<div " + NAMES * 3 + b">" + b'<p style="color:#fff">' * 600,
+    "a tag with attributes": HTML + b"<p " + b" ".join(b"%x" % n for n in range(12_000)) + b">",
+    "tags in a tag": HTML + (b"<a " * 49 + b">") * 330,
+    "a name of tags": HTML + b"<x" * 24_000,
     "tags that begin with nothing": HTML + b"<\0div>" * 8000,
 }
 
